@@ -530,7 +530,7 @@ def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The running kernel's log is named by nothing on the command line."""
-    from oomkit.cli import explain
+    from oomkit.cli.read_logs import read_logs
     from oomkit.explain.files import ReadLog
     from oomkit.explain.redact import Redactor
     from oomkit.klog.records import Report, Source
@@ -548,9 +548,9 @@ def test_names_of_this_machines_containers_are_looked_up_but_not_under_redact(
             super().__init__(str(tmp_path))
 
     monkeypatch.setattr(names, "NameBook", Here)
-    (live,) = explain.read_logs([None], None, None)
+    (live,) = read_logs([None], None, None)
     assert live.reports[0].owner == "pod shop/web-6d9f"
-    (redacted,) = explain.read_logs([None], Redactor(), None)
+    (redacted,) = read_logs([None], Redactor(), None)
     assert redacted.reports[0].owner is None
-    (file,) = explain.read_logs(["a.log"], None, None)
+    (file,) = read_logs(["a.log"], None, None)
     assert file.reports[0].owner is None

@@ -3,6 +3,11 @@
 import os
 from pathlib import Path
 
+from oomkit.guard.act_record import ActRecord
+from oomkit.guard.ongoing_acts import OngoingAct
+from oomkit.guard.records import Origin, VictimRecord
+from oomkit.policy.engine.candidate import Candidate
+
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -108,3 +113,14 @@ class Fds:
     def since(self, before: "Fds") -> int:
         """How many are open that were not before."""
         return len(self.opened - before.opened)
+
+
+def ongoing(alive: set[tuple[int, int]], expected_kb: float = 1000.0) -> OngoingAct:
+    """An act on process 7 that began at 100 s, with 5000 kB left."""
+    record = ActRecord(
+        Origin("p", dry_run=False), "7-1-100", 100.0, 100.0, level="hard",
+        why_now={"rule": 0, "cgroup": None, "evidence": []},
+        victim=VictimRecord(7, 1, "x", expected_kb=1000, members=((7, "x"),)),
+        reason="", candidates=[], considered=1, command=None,
+    )  # fmt: skip
+    return OngoingAct(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)

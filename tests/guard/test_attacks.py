@@ -33,33 +33,6 @@ def never(field: str, pattern: str) -> str:
     return NEVER.format(field, pattern)
 
 
-@pytest.fixture
-def group() -> Iterator[Path]:
-    """A memory cgroup."""
-    hierarchy = find_hierarchy("/proc")
-    if hierarchy is None:
-        pytest.skip("needs memory cgroups")
-    made = Path(hierarchy.directory, f"oomkit-test-attack-{os.getpid()}")
-    try:
-        made.mkdir()
-    except OSError as error:
-        pytest.skip(f"needs root: {error}")
-    yield made
-    end = time.monotonic() + 10
-    while made.exists():
-        for below in [*sorted(_directories(made), reverse=True), made]:
-            try:
-                below.rmdir()
-            except OSError:
-                continue
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def _directories(group: Path) -> list[Path]:
-    return [Path(path) for path, _, _ in os.walk(group)][1:]
-
-
 def enter(arena: Arena, group: Path, pid: int) -> None:
     arena.ask("write", str(group / "cgroup.procs"), str(pid))
 

@@ -12,9 +12,7 @@ import pytest
 from oomkit.guard.cgroup_reader import descendants
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT
-from tests.guard.test_attacks import BEFORE, ROOT, _outer_pid, enter, group, never
-
-__all__ = ["group"]
+from tests.guard.test_attacks import BEFORE, ROOT, _outer_pid, enter, never
 
 TREE = '[whom]\nlevel = "tree"\nleast = 0\n'
 

@@ -343,7 +343,7 @@ def test_of_the_real_short_list_the_small_are_added(tmp_path: Path) -> None:
     for pid, kb in ((10, 90_000), (11, 2000), (12, 500)):
         Process(proc, pid, anon=kb, start=pid)
     places = Places(proc=str(proc), cgroups=str(tmp_path / "cg"), cgroup_version=2)
-    warm = Shortlist(Wanted(places, frozenset(), {}, root=""), kept=1)
+    warm = Shortlist(Wanted(places, frozenset(), {}, root=""), listed=1)
     warm.look(Reading(1.0, 1 << 20, 1 << 19, 0, 0, 92_500), Growth(1.0))
     made = Members(places, plan(whom={"level": "tree"}).selection, by_reclaim=False)
     found, _ = made.complete(warm)

@@ -4,15 +4,12 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.guard.arena import Arena
 from tests.guard.policies import BRISK, SOFT
-
-FREEZER = Path("/sys/fs/cgroup/freezer")
 
 
 def test_a_broken_policy_does_not_replace_the_one_in_force(arena: Arena) -> None:
@@ -169,27 +166,6 @@ def test_a_second_guard_does_not_begin(arena: Arena) -> None:
     arena.guard(SOFT)
     with pytest.raises(AssertionError, match="another guard is at work"):
         arena.guard()
-
-
-@pytest.fixture
-def freezer() -> Iterator[Path]:
-    """A frozen cgroup: who is in it does not even die of SIGKILL until it is thawed."""
-    group = FREEZER / f"oomkit-test-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"needs version 1 of the freezer cgroup, and root: {error}")
-    yield group
-    (group / "freezer.state").write_text("THAWED")
-    end = time.monotonic() + 10
-    while True:
-        try:
-            group.rmdir()
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        else:
-            return
 
 
 def test_a_victim_that_does_not_even_die_of_sigkill_is_given_up(

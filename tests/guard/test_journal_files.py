@@ -14,13 +14,9 @@ from tests.guard.made import Fds
 pytestmark = pytest.mark.hermetic
 
 
-def test_a_write_that_is_cut_goes_on_where_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "journal"
-    journal = Journal(str(path), boot_id="b", wall=lambda: 1.0, mono=lambda: 2.0)
+def cut_writes(monkeypatch: pytest.MonkeyPatch, cuts: list[int | OSError]) -> None:
+    """Have the next writes take so many bytes, or fail."""
     write = os.write
-    cuts: list[int | OSError] = [5, 7]
 
     def cutting(fd: int, data: bytes) -> int:
         cut = cuts.pop(0) if cuts else len(data)
@@ -29,6 +25,15 @@ def test_a_write_that_is_cut_goes_on_where_it_stopped(
         return write(fd, data[:cut])
 
     monkeypatch.setattr(os, "write", cutting)
+
+
+def test_a_write_that_is_cut_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path), boot_id="b", wall=lambda: 1.0, mono=lambda: 2.0)
+    cuts: list[int | OSError] = [5, 7]
+    cut_writes(monkeypatch, cuts)
     journal.append({"n": 1})
     assert (journal.waiting, path.stat().st_size) == (1, 5)
     assert not journal.flush()
@@ -58,16 +63,7 @@ def test_a_cut_line_is_ended_in_the_file_that_is_opened_anew(
 ) -> None:
     path = tmp_path / "journal"
     journal = Journal(str(path), boot_id="b")
-    write = os.write
-    cuts: list[int | OSError] = [5, OSError(errno.EIO, "Input/output error")]
-
-    def cutting(fd: int, data: bytes) -> int:
-        cut = cuts.pop(0) if cuts else len(data)
-        if isinstance(cut, OSError):
-            raise cut
-        return write(fd, data[:cut])
-
-    monkeypatch.setattr(os, "write", cutting)
+    cut_writes(monkeypatch, [5, OSError(errno.EIO, "Input/output error")])
     journal.append({"n": 1})
     journal.flush()
     assert journal.flush()

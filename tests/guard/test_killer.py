@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from oomkit.guard.act_record import ActRecord, VictimRecord
 from oomkit.guard.actions import Actions
 from oomkit.guard.config import Places
 from oomkit.guard.killer import GONE, Killer, Sent
-from oomkit.guard.ongoing_acts import OngoingAct, resumed, take_up
-from oomkit.guard.records import Origin
+from oomkit.guard.ongoing_acts import resumed, take_up
 from oomkit.host.pidfd import Held, start_ticks_of
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.conditions import HARD, SOFT
 from oomkit.policy.engine.escalation import Escalation, Signal
+from tests.guard.made import ongoing
 from tests.policy.making import plan
 
 if TYPE_CHECKING:
@@ -244,17 +243,6 @@ def test_the_signal_is_the_one_that_is_named(
     assert ended is not None
     assert ended.si_status == number
     one.close()
-
-
-def ongoing(alive: set[Key], expected_kb: float = 1000.0) -> OngoingAct:
-    """Begun at 100 s, with 5000 kB left."""
-    record = ActRecord(
-        Origin("p", dry_run=False), "7-1-100", 100.0, 100.0, level="hard",
-        why_now={"rule": 0, "cgroup": None, "evidence": []},
-        victim=VictimRecord(7, 1, "x", expected_kb=1000, members=((7, "x"),)),
-        reason="", candidates=[], considered=1, command=None,
-    )  # fmt: skip
-    return OngoingAct(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)
 
 
 @pytest.mark.parametrize(("left_kb", "over"), [(5899.0, False), (5900.0, True)])

@@ -2,26 +2,15 @@
 
 import pytest
 
-from oomkit.guard.act_record import ActRecord, VictimRecord
 from oomkit.guard.killer import Sent
-from oomkit.guard.ongoing_acts import OngoingAct
-from oomkit.guard.records import Origin
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.escalation import Signal
+from tests.guard.made import ongoing
 
 
 def signal_to(pid: int, start: int | None, name: str = "KILL") -> Signal:
     assert start is not None
     return Signal(Candidate(pid, start, 1, "x"), name, "chosen")
-
-
-def ongoing(alive: set[tuple[int, int]], expected_kb: float = 1000.0) -> OngoingAct:
-    record = ActRecord(
-        Origin("p", dry_run=False), "7-1-100", 100.0, 100.0, level="hard",
-        why_now={"rule": 0, "cgroup": None, "evidence": []}, victim=VictimRecord(7, 1, "x"),
-        reason="", candidates=[], considered=1, command=None,
-    )  # fmt: skip
-    return OngoingAct(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)
 
 
 def test_an_act_is_over_when_the_memory_is_back() -> None:

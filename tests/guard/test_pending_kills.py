@@ -7,15 +7,11 @@ from typing import Any
 import pytest
 
 from oomkit.guard import pending_kills
-from oomkit.guard.act_record import ActRecord, VictimRecord
 from oomkit.guard.config import (
     read_boot_id,
 )
-from oomkit.guard.ongoing_acts import OngoingAct
 from oomkit.guard.pending_kills import PendingKills
-from oomkit.guard.records import Origin
-from oomkit.policy.engine.candidate import Candidate
-from tests.guard.made import Fds
+from tests.guard.made import Fds, ongoing
 
 pytestmark = pytest.mark.hermetic
 
@@ -101,15 +97,6 @@ def test_where_all_does_not_fit_the_candidates_go_first(
     state.write([saved(1)])
     assert state.fault == ""
     state.close()
-
-
-def ongoing(alive: set[tuple[int, int]], expected_kb: float = 1000.0) -> OngoingAct:
-    record = ActRecord(
-        Origin("p", dry_run=False), "7-1-100", 100.0, 100.0, level="hard",
-        why_now={"rule": 0, "cgroup": None, "evidence": []}, victim=VictimRecord(7, 1, "x"),
-        reason="", candidates=[], considered=1, command=None,
-    )  # fmt: skip
-    return OngoingAct(record, Candidate(7, 1, 1, "x"), alive, 100.0, 5000.0, expected_kb)
 
 
 def test_what_is_pending_survives_and_damage_is_noticed(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Who dies with the victim, how clocks count, and what is said about it all."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -17,7 +16,6 @@ from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
 from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.tmpfs import Tmpfs
-from oomkit.host.cgroups import find_hierarchy
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.read import find_policy
 from tests.guard.arena import ACTORS, TOTAL_KB, Arena
@@ -47,32 +45,12 @@ def test_a_tree_with_one_protected_in_it_is_spared_as_a_tree(arena: Arena) -> No
     assert all(arena.alive(pid) for pid in pids)
 
 
-@pytest.fixture
-def memory_group() -> Iterator[Path]:
-    """A memory cgroup without a limit."""
-    hierarchy = find_hierarchy("/proc")
-    if hierarchy is None:
-        pytest.skip("needs memory cgroups")
-    group = Path(hierarchy.directory, f"oomkit-test-guard-{os.getpid()}")
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"needs root: {error}")
-    yield group
-    end = time.monotonic() + 10
-    while group.exists():
-        with contextlib.suppress(OSError):
-            group.rmdir()
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def test_a_cgroup_dies_as_a_whole_and_no_other(memory_group: Path, arena: Arena) -> None:
+def test_a_cgroup_dies_as_a_whole_and_no_other(group: Path, arena: Arena) -> None:
     inside = [arena.victim("inside", mib) for mib in (30, 10)]
     outside = arena.victim("outside", 35)
     for pid in inside:
-        arena.ask("write", str(memory_group / "cgroup.procs"), str(pid))
-    only_it = f'never = [{{ cgroup = "re:(?!/{memory_group.name}).*" }}]'
+        arena.ask("write", str(group / "cgroup.procs"), str(pid))
+    only_it = f'never = [{{ cgroup = "re:(?!/{group.name}).*" }}]'
     arena.guard(SOFT + f'[whom]\nlevel = "cgroup"\n{only_it}\n')
     arena.memory(available=0.02)
     arena.until(lambda: not any(arena.alive(pid) for pid in inside), "all of it die")
@@ -80,7 +58,7 @@ def test_a_cgroup_dies_as_a_whole_and_no_other(memory_group: Path, arena: Arena)
     (act,) = arena.ended_acts()
     assert arena.alive(outside)
     assert act["victim"]["level"] == "cgroup"
-    assert act["victim"]["cgroup"] == f"/{memory_group.name}"
+    assert act["victim"]["cgroup"] == f"/{group.name}"
     assert {one["pid"] for one in act["victim"]["members"]} == set(inside)
     for pid in inside:
         arena.alive(pid)  # reaps

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from oomkit.guard import reporter as module
-from oomkit.guard.act_record import ActRecord, SignalRecord, VictimRecord, candidates, reason
+from oomkit.guard.act_record import ActRecord, SignalRecord, candidates, reason
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, MessageWriter, acted, ended
 from oomkit.guard.records import (
@@ -18,6 +18,7 @@ from oomkit.guard.records import (
     ErrorRecord,
     KernelKillRecord,
     Origin,
+    VictimRecord,
     WarnRecord,
     rounded,
 )
@@ -348,10 +349,11 @@ class Setup:
         self.now_s, self.wall_s = 100.0, 1.7e9
         self.made: list[Reporter] = []
 
-    def reporter(self, **settings: Any) -> Reporter:
+    def reporter(self, killed: Any = None, **settings: Any) -> Reporter:
         made = Reporter(
-            Settings(plan(LOW, VERY_LOW), **settings), lambda: self.now_s, lambda: self.wall_s
-        )
+            Settings(plan(LOW, VERY_LOW), **settings), lambda: self.now_s, lambda: self.wall_s,
+            killed,
+        )  # fmt: skip
         self.made.append(made)
         return made
 
@@ -486,6 +488,20 @@ def test_a_recorder_is_told_of_moments_deaths_and_kills(
     assert marks == [((1, 100.0, 5, "leak"), {"by": "kernel"})]
     reporter.status(Origin("p", dry_run=True), 0, reading_now(), looks=1, under_way=0)
     assert json.loads((setup.directory / "status").read_text())["ring_lost"] == 0
+
+
+def test_who_learns_of_starts_hears_of_victims_that_died(setup: Setup) -> None:
+    heard: list[tuple[int, float]] = []
+    reporter = setup.reporter(lambda pid, t_s: heard.append((pid, t_s)))
+    reporter.record(made_record(outcome="survived"))
+    reporter.record(made_record(outcome="dry_run"))
+    assert heard == []
+    reporter.record(made_record(outcome="died"))
+    kill, torn = (KernelKillRecord(pid, "leak", "global", 1.0, []) for pid in (5, None))
+    kill.mono_s = torn.mono_s = 100.0
+    kills[-1].found = [kill, torn]
+    reporter.kernel_kills()
+    assert heard == [(7, 50.0), (5, 100.0)]
 
 
 def test_kills_of_the_kernel_are_recorded_and_those_since_the_start_announced(

@@ -37,7 +37,7 @@ class Proc:
     def shortlist(self, kept: int = 3, *fields: str, by_cgroup: bool = False) -> Shortlist:
         places = Places(proc=str(self.directory), cgroups="/c", cgroup_version=2)
         wanted = Wanted(places, frozenset(fields), {}, by_cgroup=by_cgroup, root="")
-        return Shortlist(wanted, kept=kept)
+        return Shortlist(wanted, listed=kept)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from oomkit.guard.config import Places
 from oomkit.guard.identity import Wanted
 from oomkit.guard.process_files import ProcessFiles
 from oomkit.guard.process_sizes import ProcessSizes
-from oomkit.guard.shortlist import KEPT, Shortlist
+from oomkit.guard.shortlist import LISTED, Shortlist
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Growth
 from oomkit.policy.engine.reading import Reading
@@ -83,7 +83,7 @@ def test_among_ten_thousand_the_largest_are_found_and_few_files_are_read_again(
     growth = Growth(10.0)
     anon_kb = 9900 * 400 + sum(4 * pid for pid in range(9901, 10_001))
     warm.look(reading(1.0, anon_kb), growth)
-    assert [one.pid for one in warm.top] == list(range(10_000, 10_000 - KEPT, -1))
+    assert [one.pid for one in warm.top] == list(range(10_000, 10_000 - LISTED, -1))
     warm.close()
     sizes = ProcessSizes(str(proc.directory))
     sizes.look(0, 0.0, full=True)
@@ -109,10 +109,10 @@ def test_a_new_process_is_seen_at_once_and_has_grown_from_nothing(proc: Proc) ->
 
 def test_small_ones_that_grow_fast_are_found_by_the_machines_own_count(proc: Proc) -> None:
     """Their turn to be read would come later; what the largest hold does not explain AnonPages."""
-    for pid in range(10, 10 + 2 * KEPT + 50):
+    for pid in range(10, 10 + 2 * LISTED + 50):
         proc.put(pid, 5000 + pid)
     warm, growth = warm_for(proc), Growth(10.0)
-    anon_kb = sum(5000 + pid for pid in range(10, 10 + 2 * KEPT + 50))
+    anon_kb = sum(5000 + pid for pid in range(10, 10 + 2 * LISTED + 50))
     warm.look(reading(1.0, anon_kb), growth)
     growth.note(1.0, 0.0, warm.note(1.0))
     smallest = list(range(10, 26))  # 32 of 178 are read in turn, in no order: not all of these
@@ -127,11 +127,11 @@ def test_small_ones_that_grow_fast_are_found_by_the_machines_own_count(proc: Pro
 
 def test_a_process_that_is_mostly_swapped_out_is_found(proc: Proc) -> None:
     """``statm`` does not tell swap, so it is bounded first and read then."""
-    for pid in range(10, 10 + 3 * KEPT):
+    for pid in range(10, 10 + 3 * LISTED):
         proc.put(pid, 20_000, data_kb=400_000)  # much reserved, little used
     proc.put(9, 1000, swap_kb=300_000)
     warm, growth = warm_for(proc), Growth(10.0)
-    warm.look(reading(1.0, 3 * KEPT * 20_000, swap_used_kb=350_000), growth)
+    warm.look(reading(1.0, 3 * LISTED * 20_000, swap_used_kb=350_000), growth)
     assert warm.top[0].pid == 9
     assert warm.top[0].swap_kb == 300_000
     warm.close()
@@ -196,7 +196,7 @@ def test_who_would_die_with_a_group_is_found_however_small(proc: Proc, tmp_path:
     places = Places(proc=str(proc.directory), cgroups=str(tmp_path / "cgroups"), cgroup_version=2)
     proc.put(10, 500_000)
     proc.put(11, 8)
-    warm = Shortlist(Wanted(places, frozenset(), {}), kept=1)
+    warm = Shortlist(Wanted(places, frozenset(), {}), listed=1)
     warm.look(reading(1.0, 500_008), Growth(10.0))
     assert [one.pid for one in warm.top] == [10]
     plan = compile_plan(find_policy("default"))

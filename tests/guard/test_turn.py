@@ -14,23 +14,20 @@ from oomkit.guard import daemon as module
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import (
     BLIND_PAUSE_S,
-    ENOUGH_FILES,
-    FULL_TABLE,
     SAMPLE_S,
-    SHORT_OF_FILES,
     Daemon,
 )
 from oomkit.guard.event_loop import EventLoop
 from oomkit.guard.idle_loop import BOUNDED_LOOKS, LOOKS
 from oomkit.guard.messages import ERROR, NOTICE, WARNING
 from oomkit.guard.records import Record
-from oomkit.guard.reserve import Reserve
-from oomkit.guard.sensors import COOL_S, SAFETY_S
+from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
+from oomkit.guard.sensors import COME_BACK_S, COOL_S, SAFETY_S
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.driver import ACTED, NOTHING, REFUSED, PolicyDriver
 from oomkit.policy.engine.plan import Plan
 from oomkit.policy.read import policy_from
-from tests.guard.made import ABSENT, Fds, Process
+from tests.guard.made import ABSENT, TICKS, Fds, Process
 
 pytestmark = pytest.mark.hermetic
 
@@ -48,7 +45,8 @@ def plan(name: str = "test", **parts: Any) -> Plan:
 class Reporting:
     """Stands in for the reporter: keeps what it is given."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *given: Any) -> None:
+        self.killed = given[3]
         self.lines: list[tuple[int, str]] = []
         self.repeated: list[tuple[int, str]] = []
         self.records: list[dict[str, Any]] = []
@@ -366,6 +364,48 @@ def test_the_recorder_takes_a_moment_now_and_then(
     assert SAMPLE_S == 0.1
 
 
+SERVED = {"work": 0.3, "supervisor": [{"cgroup": "*", "because": "x", "restart": "1m"}]}
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_service_that_was_killed_is_looked_for_until_it_is_up_again(
+    machine: Machine, killed: bool
+) -> None:
+    cgroup = "0::/system.slice/x.service\n"
+    Process(machine.proc, ABSENT + 1, anon=20_000)
+    first = Process(machine.proc, ABSENT, anon=50_000, cgroup=cgroup)
+    guard = machine.guard(plan(whom=SERVED))
+    guard.turn(0.15)
+    first.remove()
+    if killed:
+        guard.reporter.killed(ABSENT, machine.now_s)
+    begun = int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS) + 1
+    Process(machine.proc, ABSENT + 2, anon=30_000, cgroup=cgroup, start=begun, utime=7 * TICKS)
+    waits = [guard.turn(0.9, after_s=SAFETY_S) for _ in range(int(COOL_S / SAFETY_S) - 1)]
+    assert waits == [SAFETY_S] * 5, "it wakes no more often for that"
+    settled = {one.name: one.cost_s() for one in guard.daemon.starts.known()}
+    assert settled == ({"x.service": 7.0} if killed else {})
+    for _ in range(2):
+        guard.turn(after_s=SAFETY_S)
+    assert guard.daemon.is_idle
+
+
+def test_no_service_is_looked_for_for_ever(machine: Machine) -> None:
+    cgroup = "0::/system.slice/x.service\n"
+    first = Process(machine.proc, ABSENT, anon=50_000, cgroup=cgroup)
+    guard = machine.guard(plan(whom=SERVED))
+    guard.turn(0.15)
+    first.remove()
+    guard.reporter.killed(ABSENT, machine.now_s)
+    busy_s = 0.0
+    while not guard.daemon.is_idle:
+        guard.turn(0.9, after_s=SAFETY_S)
+        busy_s += SAFETY_S
+        if busy_s % 100.0 == 0.0:
+            guard.reporter.killed(ABSENT, machine.now_s)
+    assert COOL_S < busy_s <= COME_BACK_S
+
+
 def test_pressure_that_comes_or_goes_is_said(machine: Machine) -> None:
     guard = machine.guard()
     guard.turn()
@@ -530,7 +570,7 @@ def test_a_state_that_cant_be_stored_is_said(machine: Machine, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("limit", "said"), [
-    (ENOUGH_FILES, False), (ENOUGH_FILES - 1, True), (0, False), (-1, False), (1, True),
+    (ENOUGH, False), (ENOUGH - 1, True), (0, False), (-1, False), (1, True),
 ])  # fmt: skip
 def test_a_low_limit_of_files_is_said(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, limit: int, said: bool
@@ -620,7 +660,7 @@ reloads: list[Reloading] = []
 @pytest.fixture
 def reloading(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Reloading]]:
     reloads.clear()
-    monkeypatch.setattr(module, "Reload", Reloading)
+    monkeypatch.setattr("oomkit.guard.reload.Reload", Reloading)
     yield reloads
     for one in reloads:
         os.close(one.fd)
@@ -761,7 +801,7 @@ def test_a_reader_that_cant_be_started_is_said(
     def none(*_: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(module, "Reload", none)
+    monkeypatch.setattr("oomkit.guard.reload.Reload", none)
     guard = machine.guard(compile_argv=("/compile",))
     Running(guard, monkeypatch).run(1, None)
     assert (

@@ -1,10 +1,12 @@
 """Guards beside a scenario: what is taken along, what is measured, and what is told of it."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -112,52 +114,51 @@ def test_what_the_daemon_says_is_in_the_log() -> None:
     assert run.reaction is not None
 
 
-def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat.Lane, "become", lambda _: None)
-    lane = heartbeat.Lane("ordinary", heartbeat.Keystroke(""), locked=False)
+@contextlib.contextmanager
+def beating(lane: heartbeat.Lane) -> Iterator[tuple[Callable[[float, float], None], list[float]]]:
+    """Run a lane; gives what stops it and lets it go on, for a time each, and what it noted."""
     reader, writer = os.pipe()
+    noted: list[float] = []
+
+    def stop(still_s: float, on_s: float) -> None:
+        os.kill(lane.pid, signal.SIGSTOP)
+        time.sleep(still_s)
+        if on_s:
+            os.kill(lane.pid, signal.SIGCONT)
+            time.sleep(on_s)
+            lane.report_notes(Report(writer))
+        else:
+            lane.close(Report(writer))
+
     lane.start()
     try:
-        time.sleep(0.1)
-        os.kill(lane.pid, signal.SIGSTOP)
-        time.sleep(0.3)
-        os.kill(lane.pid, signal.SIGCONT)
-        time.sleep(0.1)
-        lane.report_notes(Report(writer))
-        os.kill(lane.pid, signal.SIGSTOP)
-        time.sleep(0.2)
-        lane.close(Report(writer))
+        yield stop, noted
     finally:
         os.kill(lane.pid, signal.SIGKILL)
         os.waitpid(lane.pid, 0)
         os.close(writer)
     with open(reader, encoding="ascii") as file:
-        gaps = [float(line.split()[3]) for line in file]
+        noted += [float(line.split()[3]) for line in file]
+
+
+def test_a_heartbeat_notes_when_it_could_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat.Lane, "become", lambda _: None)
+    lane = heartbeat.Lane("ordinary", heartbeat.Keystroke(""), locked=False)
+    with beating(lane) as (stop, gaps):
+        time.sleep(0.1)
+        stop(0.3, 0.1)
+        stop(0.2, 0.0)
     assert sum(gap >= 0.2 for gap in gaps) >= 2
 
 
 def test_a_service_notes_requests_it_answers_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat.Lane, "become", lambda _: None)
     lane = heartbeat.Service("service", "")
-    reader, writer = os.pipe()
-    lane.start()
-    try:
+    with beating(lane) as (stop, late):
         time.sleep(0.2)
-        os.kill(lane.pid, signal.SIGSTOP)
-        time.sleep(0.5)
-        os.kill(lane.pid, signal.SIGCONT)
-        time.sleep(0.3)
-        lane.report_notes(Report(writer))
+        stop(0.5, 0.3)
         first = lane.reported
-        os.kill(lane.pid, signal.SIGSTOP)
-        time.sleep(0.4)
-        lane.close(Report(writer))
-    finally:
-        os.kill(lane.pid, signal.SIGKILL)
-        os.waitpid(lane.pid, 0)
-        os.close(writer)
-    with open(reader, encoding="ascii") as file:
-        late = [float(line.split()[3]) for line in file]
+        stop(0.4, 0.0)
     assert first >= 5
     assert len(late) >= first + 3
     assert min(late) > heartbeat.ANSWER_S

@@ -78,7 +78,7 @@ _BATTERY = "scenarios/battery"
     "costs_file",
     type=complete.FILE,
     metavar="FILE",
-    help="What --measure --json printed: the model takes from it what pages cost on each kernel.",
+    help="Output of --measure --json, from which the model takes what pages cost on each kernel.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object: agreements and summaries."

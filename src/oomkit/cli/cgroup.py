@@ -57,9 +57,9 @@ def command(
 ) -> None:
     """Show what fills memory cgroups: all of them in a table, or one in detail.
 
-    Without an argument: the cgroups, those nearest their limit first, with the process that is
-    killed first if they run out. With one: what its memory is, what of it reclaim can take or a
-    kill would free, and what stands out.
+    Without an argument, list the cgroups, those nearest their limit first, with the process that
+    is killed first if they run out. With an argument, show what the memory of that cgroup is, what
+    reclaim can take, what a kill would free, and what stands out.
     """
     refuse_file(source, watch=watch)
     if source is not None:

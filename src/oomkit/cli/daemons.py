@@ -26,7 +26,7 @@ Examples:
 def command(fetch: str | None, *, as_json: bool) -> None:
     """List the user-space OOM daemons that oomkit run --on qemu --guard can run.
 
-    They are searched where their packages install them, and where --fetch saves them.
+    oomkit looks for them where their packages install them, and where --fetch saves them.
     """
     from oomkit.cli.progress import progress
     from oomkit.real import RealError, companions

@@ -51,9 +51,9 @@ def command(
 ) -> None:
     """Find what of this machine's configuration invites a bad OOM.
 
-    Each finding has its evidence, the kernel's reason, the exact change and what that would alter,
-    checked by the kernel's rules where they decide. Nothing of the system is changed. The exit
-    status is 1 if something critical was found.
+    Each finding shows the evidence, why it matters to the kernel, the exact change, and what the
+    change would alter, as computed by the kernel's rules where they decide. The system is not
+    changed. The exit status is 1 if something critical was found.
     """
     from oomkit.host.configuration import read_configuration
     from oomkit.posture.doctor.examine import examine

@@ -5,7 +5,7 @@ import os
 import sys
 import textwrap
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,10 @@ from oomkit.cli.streams import say
 from oomkit.guard import config
 from oomkit.printable import printable
 
+if TYPE_CHECKING:
+    from oomkit.guard.config import Settings
+    from oomkit.policy.records import Policy
+
 _EXAMPLE = """\b
 Examples:
   oomkit guard --check
@@ -24,7 +28,6 @@ Examples:
   oomkit guard --act
   sudo oomkit guard --install
 """
-_STATE = f"{config.RUN_DIR}/guard.state"
 
 
 @click.command(epilog=_EXAMPLE)
@@ -36,8 +39,8 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     default="default",
     show_default=True,
     help="A built-in policy (default, kernel, earlyoom, nohang, systemd-oomd, oomd-like), a TOML "
-    "file, or a daemon's configuration (earlyoom:, nohang:, systemd-oomd:, kubelet:, with nothing "
-    "behind it for this machine's, or a file or folder).",
+    "file, or the configuration of another daemon (earlyoom:, nohang:, systemd-oomd: or kubelet: "
+    "reads this machine's, earlyoom:PATH a file or folder).",
 )
 @click.option(
     "--set",
@@ -68,13 +71,15 @@ _STATE = f"{config.RUN_DIR}/guard.state"
 @click.option(
     "--install",
     is_flag=True,
-    help="Set up the service of this machine's init system (systemd, OpenRC), with a policy for "
-    "what the machine is (desktop, server, container node), and start it; with --act armed.",
+    help="Install and start a service of this machine's init system (systemd, OpenRC), with a "
+    "policy that suits the machine (desktop, server or container node). With --act it sends "
+    "signals; otherwise it only logs.",
 )
 @click.option(
     "--uninstall",
     is_flag=True,
-    help="Stop that service and remove all that it made, its journal and history too.",
+    help="Stop that service and remove all that --install and the service made, including its "
+    "journal and history.",
 )
 @click.option(
     "--journal",
@@ -96,7 +101,9 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     "recording",
     type=complete.FILE,
     metavar="FILE",
-    help="Record samples of the machine, for oomkit run to replay under another policy.",
+    help="Record samples of the machine, for oomkit run to replay under another policy. If there "
+    "is a recording already, the guard continues it, and learns from it how much CPU time services "
+    "take to start.",
 )
 @click.option(
     "--record-size",
@@ -122,21 +129,21 @@ _STATE = f"{config.RUN_DIR}/guard.state"
     "--state",
     type=complete.FILE,
     metavar="FILE",
-    help="Save pending kills, and what is throttled or frozen, to this file, for a guard that is"
-    " started again."
-    f"  [default: {_STATE} for root]",
+    help="Save to this file which kills are under way and what is throttled or frozen, so that a "
+    "guard that is started again can finish."
+    f"  [default: {config.STATE} for root]",
 )
 @click.option(
     "--undo",
     is_flag=True,
-    help="Release what a guard that was killed left throttled or frozen; --state names its file.",
+    help="Release what a killed guard left throttled or frozen, and exit; --state names its file.",
 )
 @click.option(
     "--drill",
     type=complete.DIRECTORY,
     metavar="DIR",
-    help="Read meminfo, vmstat and pressure/memory from DIR instead of /proc: copies that you edit "
-    "to simulate a shortage. They are read as often as the policy says, at least every 10 s.",
+    help="To simulate a shortage: read meminfo, vmstat and pressure/memory from DIR, copies of "
+    "/proc's that you edit. They are read as often as the policy says, at least every 10 s.",
 )
 @click.option(
     "--self-test/--no-self-test",
@@ -152,17 +159,10 @@ def command(
     act: bool,
     install: bool,
     uninstall: bool,
-    journal: str | None,
-    no_journal: bool,
-    store: str | None,
-    recording: str | None,
-    record_size: str,
-    status: str | None,
     metrics: str | None,
     state: str | None,
     undo: bool,
-    drill: str | None,
-    self_test: bool,
+    **options: Any,
 ) -> None:
     """Guard this machine: end a process before the machine freezes.
 
@@ -174,39 +174,19 @@ def command(
         _service(install=install, act=act)
         return
     if undo:
-        _undo(state)
+        _alone("--undo", {"undo", "state"})
+        from oomkit.cli import guard_service
+
+        guard_service.undo(state)
         return
     from oomkit.guard import launch
-    from oomkit.guard.compile import plan_for_here
-    from oomkit.guard.config import Settings
-    from oomkit.toml import units
 
     policy = _policy(source, overrides, check=check)
-    try:
-        recording_bytes = units.size(record_size)
-    except ValueError as error:
-        fail(f"--record-size: expected {error}, not {record_size!r}")
     if pid is not None and not check:
         fail("--pid says what a policy means for a process; give --check as well")
-    if no_journal and (journal is not None or store is not None):
-        fail(f"--no-journal and --{'store' if journal is None else 'journal'} don't go together")
-    if journal is None and not no_journal and not check:
-        journal = _usual_journal()
     try:
-        settings = Settings(
-            plan_for_here(policy),
-            source=source,
-            compile_argv=launch.compile_argv(source, overrides),
-            dry_run=not act,
-            places=launch.places_here(drill),
-            journal=_file("--journal", journal),
-            take_in_argv=_take_in_argv(journal, store),
-            recording=_file("--record", recording),
-            recording_bytes=recording_bytes,
-            status=_file("--status", status),
-            state=_state_file(state),
-            files_bounded=launch.files_are_bounded(),
-            self_test=self_test,
+        settings = _settings(
+            policy, source, overrides, dry_run=not act, check=check, state=state, **options
         )
         if not check or policy.origin is None:
             launch.refuse_managers(policy, settings)
@@ -221,6 +201,55 @@ def command(
         launch.exec_daemon(settings)
     except launch.LaunchError as error:
         fail(str(error))
+
+
+def _settings(
+    policy: "Policy",
+    source: str,
+    overrides: tuple[str, ...],
+    *,
+    dry_run: bool,
+    check: bool,
+    journal: str | None,
+    no_journal: bool,
+    store: str | None,
+    recording: str | None,
+    record_size: str,
+    status: str | None,
+    state: str | None,
+    drill: str | None,
+    self_test: bool,
+) -> "Settings":
+    """How the daemon shall run, by the options of those names."""
+    from oomkit.guard import launch
+    from oomkit.guard.compile import plan_for_here
+    from oomkit.guard.config import Settings
+    from oomkit.toml import units
+
+    try:
+        recording_bytes = units.size(record_size)
+    except ValueError as error:
+        fail(f"--record-size: expected {error}, not {record_size!r}")
+    if no_journal and (journal is not None or store is not None):
+        fail(f"--no-journal and --{'store' if journal is None else 'journal'} don't go together")
+    if journal is None and not no_journal and not check:
+        journal = _usual_journal()
+    return Settings(
+        plan_for_here(policy),
+        source=source,
+        compile_argv=launch.compile_argv(source, overrides),
+        dry_run=dry_run,
+        places=launch.places_here(drill),
+        journal=_file("--journal", journal),
+        take_in_argv=_take_in_argv(journal, store),
+        recording=_file("--record", recording),
+        recording_bytes=recording_bytes,
+        status=_file("--status", status),
+        state=_state_file(state),
+        files_bounded=launch.files_are_bounded(),
+        self_test=self_test,
+        starts=_starts_seen(recording),
+    )
 
 
 def _service(*, install: bool, act: bool) -> None:
@@ -246,48 +275,7 @@ def _alone(option: str, allowed: set[str]) -> None:
             fail(f"{option} and {parameter.opts[0]} don't go together")
 
 
-def _undo(state: str | None) -> None:
-    """Take back what a guard left that was killed, and say so; exit status 1 if some can't be."""
-    _alone("--undo", {"undo", "state"})
-    from oomkit.guard import launch
-    from oomkit.guard.pending_kills import PendingKills
-    from oomkit.guard.undo import OUTCOMES, left_behind
-
-    path = _STATE if state is None and os.geteuid() == 0 else state
-    if path is None:
-        fail("--undo: expected --state FILE: only root's guard has a usual one")
-    if not os.path.lexists(path):
-        click.echo("nothing to take back")
-        return
-    try:
-        pending = PendingKills(os.path.abspath(path))
-    except BlockingIOError:
-        fail(f"{path}: a guard is at work with this file, and takes back what it does itself")
-    if pending.fault:
-        fail(f"{path}: {printable(pending.fault)}")
-    try:
-        places = launch.places_here()
-    except launch.LaunchError as error:
-        fail(str(error))
-    kept, failed, found = [], False, False
-    for values in pending.read():
-        outcome, why, said = left_behind(values, places) if "undo" in values else ("", "", "")
-        if outcome:
-            click.echo(f"{said}: {OUTCOMES[outcome]}")
-        elif why:
-            say(f"oomkit: can't take back {said}: {printable(why)}")
-        found = found or bool(outcome or why)
-        failed = failed or bool(why)
-        if not outcome:
-            kept.append(values)
-    pending.write(kept)
-    pending.close()
-    if not found:
-        click.echo("nothing to take back")
-    sys.exit(int(failed))
-
-
-def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> Any:
+def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> "Policy":
     """The policy, or the end of the command with a line for each fault in it."""
     from oomkit.policy.read import refuse_dangers
     from oomkit.toml.table import TomlError
@@ -359,6 +347,18 @@ def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
     return launch.take_in_argv(path, _file("--store", store or config.STORE))
 
 
+def _starts_seen(recording: str | None) -> Any:
+    """What the recording before this one teaches of the starts of services."""
+    if recording is None:
+        return ()
+    from time import time
+
+    from oomkit.history.recording import starts_in
+    from oomkit.policy.engine.starts import to_values
+
+    return to_values(starts_in((f"{recording}.old", recording), now_s=time()))
+
+
 def _state_file(path: str | None) -> str:
     if path is not None:
         return _file("--state", path)
@@ -368,7 +368,7 @@ def _state_file(path: str | None) -> str:
         _make_ours(config.RUN_DIR)
     except OSError:
         return ""
-    return _STATE
+    return config.STATE
 
 
 def _wrapped(line: str, width: int) -> str:
@@ -380,7 +380,7 @@ def _wrapped(line: str, width: int) -> str:
     )  # fmt: skip
 
 
-def _explain(policy: Any, settings: Any, pid: int | None) -> None:
+def _explain(policy: "Policy", settings: "Settings", pid: int | None) -> None:
     from oomkit.guard.check import NoSuchProcessError, candidates_here, consider, first_here
     from oomkit.policy.describe import explain, origin_words
     from oomkit.policy.doubts import doubts

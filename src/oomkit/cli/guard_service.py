@@ -1,13 +1,15 @@
-"""``oomkit guard --install`` and ``--uninstall``: the service of this machine."""
+"""``oomkit guard --install``, ``--uninstall`` and ``--undo``: the service, and what one left."""
 
 import os
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from oomkit.cli.common import fail, snapshot_from
 from oomkit.cli.streams import say
+from oomkit.guard import config
 from oomkit.printable import printable
 from oomkit.render.layout import wrapped
 
@@ -77,6 +79,46 @@ def uninstall() -> None:
         click.echo(f"removed  {path}")
     if not removed:
         click.echo("Nothing of the service is here.")
+
+
+def undo(state: str | None) -> None:
+    """Take back what a guard left that was killed, and say so; exit status 1 if some can't be."""
+    from oomkit.guard import launch
+    from oomkit.guard.pending_kills import PendingKills
+    from oomkit.guard.undo import OUTCOMES, left_behind
+
+    path = config.STATE if state is None and os.geteuid() == 0 else state
+    if path is None:
+        fail("--undo: expected --state FILE: only root's guard has a usual one")
+    if not os.path.lexists(path):
+        click.echo("nothing to take back")
+        return
+    try:
+        pending = PendingKills(os.path.abspath(path))
+    except BlockingIOError:
+        fail(f"{path}: a guard is at work with this file, and takes back what it does itself")
+    if pending.fault:
+        fail(f"{path}: {printable(pending.fault)}")
+    try:
+        places = launch.places_here()
+    except launch.LaunchError as error:
+        fail(str(error))
+    kept, failed, found = [], False, False
+    for values in pending.read():
+        outcome, why, said = left_behind(values, places) if "undo" in values else ("", "", "")
+        if outcome:
+            click.echo(f"{said}: {OUTCOMES[outcome]}")
+        elif why:
+            say(f"oomkit: can't take back {said}: {printable(why)}")
+        found = found or bool(outcome or why)
+        failed = failed or bool(why)
+        if not outcome:
+            kept.append(values)
+    pending.write(kept)
+    pending.close()
+    if not found:
+        click.echo("nothing to take back")
+    sys.exit(int(failed))
 
 
 def _expect_root(option: str) -> None:

@@ -42,7 +42,7 @@ def command(release: str | None, fetch: str | None, *, bootable: bool, as_json: 
     """List the rule sets of Linux kernels from 2.6.11 on, or the kernels to boot here.
 
     Each row is a range of versions with the same rules; RELEASE is what "uname -r" prints.
-    Kernels to boot are searched in /boot, in the directories that OOMKIT_KERNELS names
+    For kernels to boot, oomkit looks in /boot, in the directories that OOMKIT_KERNELS names
     (separated by colons; each has boot/ or subdirectories that have one), and where --fetch saves
     them. With --bootable, the exit status is 1 if there is none.
     """

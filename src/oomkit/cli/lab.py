@@ -25,9 +25,9 @@ Examples:
 def command(directory: str | None, port: int) -> None:
     """Serve the lab to a browser on this machine: logs, scenarios and snapshots to try things on.
 
-    DIRECTORY is what make site filled; by default build/site of the checkout that oomkit runs from.
-    The same files can be put on any web server; served from here, they also show this machine. Only
-    this machine can connect, and nothing is changed on it. Ctrl-C ends it.
+    DIRECTORY holds the files that make site built, by default build/site of the checkout that
+    oomkit runs from. Any web server can serve these files; served by oomkit, they also show this
+    machine. Only this machine can connect, and nothing is changed on it. Ctrl-C ends it.
     """
     from oomkit.lab.server import LabError, LabServer, built
 

@@ -31,11 +31,11 @@ _HERE = "here"
 def command(words: tuple[str, ...], source: str | None, **given: Any) -> None:
     """Write NAME.toml, a scenario for oomkit run. An existing file is kept.
 
-    Without --from, it is a commented example. With --from, it has the memory, swap, sysctls,
-    cgroups and processes of that machine, and each process keeps the memory that it has. With
-    --from-kubernetes, it is a node with the pods of the manifests. NAME is then optional; it
-    defaults to here, the name of the snapshot, or node. What is unknown or assumed is listed at the
-    top of the file.
+    Without --from, the scenario is a commented example. With --from, it has the memory, swap,
+    sysctls, cgroups and processes of that machine, and each process keeps the memory that it has.
+    With --from-kubernetes, it is a node with the pods of the manifests. With either, NAME is
+    optional; the default is here, the name of the snapshot, or node. The top of the file lists
+    what is unknown or assumed.
     """
     words, given["manifests"] = _files(words, given["manifests"])
     if len(words) > 1:

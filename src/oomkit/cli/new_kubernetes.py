@@ -47,8 +47,8 @@ _OPTIONS = (
     click.option(
         "--usage",
         type=click.Choice(["grow", "request", "limit"]),
-        help="What containers use: their request and then up to the limit, their request, or "
-        "their limit.  [default: grow]",
+        help="What containers use: grow: their request at first, then up to the limit; request: "
+        "their request; limit: their limit.  [default: grow]",
     ),
     click.option(
         "--use",

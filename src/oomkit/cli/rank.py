@@ -82,11 +82,13 @@ _NUMBER = re.compile(r"[+-]?\d{1,6}", re.ASCII)
 @click.option(
     "--why",
     metavar="PROCESS",
-    help="Show how the decision falls on this process, as a pid or name, and the smallest changes "
-    "that would alter it.",
+    help="Show why this process, given as a pid or name, would or would not be killed, and the "
+    "smallest changes that would alter that.",
 )
 @click.option(
-    "--by", type=click.Choice(KINDS), help="Group the processes: one row for each unit, pod, ..."
+    "--by",
+    type=click.Choice(KINDS),
+    help="Group the processes: a row for each unit, cgroup, pod, user or name.",
 )
 @watch_options
 def command(

@@ -51,8 +51,8 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     type=click.Choice(["model", "cgroup", "qemu"]),
     default="model",
     show_default=True,
-    help="Play on the model, with real processes in a memory cgroup of this host (as root), or on "
-    "a kernel booted in QEMU.",
+    help="Where to play: the model, real processes in a memory cgroup of this host (needs root), "
+    "or real processes on a kernel booted in QEMU.",
 )
 @click.option(
     "--kernel",
@@ -75,10 +75,11 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     type=complete.POLICY,
     metavar="NAME|FILE",
     multiple=True,
-    help="Guard the modelled machine, or replay a RECORDING, under a policy: default, kernel, "
-    "earlyoom, nohang, systemd-oomd, oomd-like, kubelet, a file, or a daemon's configuration "
-    "(earlyoom:, nohang:, systemd-oomd:, kubelet:, with nothing behind it for this machine's, or a "
-    "file or folder). Given twice: both side by side; more often: a table.",
+    help="Guard the modelled machine, or replay a RECORDING, under this policy: a built-in one "
+    "(default, kernel, earlyoom, nohang, systemd-oomd, oomd-like, kubelet), a TOML file, or the "
+    "configuration of another daemon (earlyoom:, nohang:, systemd-oomd: or kubelet: reads this "
+    "machine's, earlyoom:PATH a file or folder). Two policies are shown side by side, more as a "
+    "table.",
 )
 @click.option(
     "--seed",
@@ -100,7 +101,7 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     "--free",
     "interval",
     metavar="TIME",
-    help="Print a table like that of free, one line for each TIME, such as 1s.",
+    help="Print a table like that of free(1), with a line for every TIME of the run, such as 1s.",
 )
 @click.option(
     "--vs",
@@ -108,14 +109,15 @@ _SHOWS = frozenset({"as_json", "as_log", "interval", "html", "png", "svg", "ever
     type=complete.OTHER_SCENARIO,
     metavar="KEY=VALUE|POLICY",
     multiple=True,
-    help="Play it again with this value changed, and compare: KEY=VALUE, another SCENARIO, or "
-    "under another policy, such as default.",
+    help="Play a second run and compare: with KEY=VALUE changed, under another POLICY such as "
+    "default, or of another SCENARIO file.",
 )
 @click.option(
     "--compare",
     "compared",
     is_flag=True,
-    help="Play it on a real kernel (--on; else in a cgroup) and on the model, and compare.",
+    help="Play it on a real kernel and on the model, and compare. The real run is in a cgroup "
+    "unless --on says qemu.",
 )
 @click.option(
     "--all", "every_one", is_flag=True, help="List every kill, refused allocation and freeze."
@@ -203,19 +205,26 @@ def command(
         _show_several(runs, played, named, html, again, as_json=as_json)
     else:
         _write(run, scenario, files, again)
-        if as_json:
-            run_views.show_json(run)
-        elif as_log:
-            run_views.show_log(run)
-        elif every_s is not None:
+        if every_s is not None:
             if any(files.values()):
                 # Files show the run at the default sampling.
                 shown = world.play(scenario_file, scenario, guards[0], every_s=every_s)
             run_views.show_free(shown.run, scenario, every_s, shown.total_mb)
-        elif "-" not in files.values():
-            run_views.show_story(run, scenario, every_one=every_one)
+        elif "-" not in files.values() or as_json or as_log:
+            _print(run, scenario, as_json=as_json, as_log=as_log, every_one=every_one)
     if any(map(_bad_news, runs)):
         sys.exit(1)
+
+
+def _print(
+    run: "Run", scenario: "Scenario", *, as_json: bool, as_log: bool, every_one: bool
+) -> None:
+    if as_json:
+        run_views.show_json(run)
+    elif as_log:
+        run_views.show_log(run)
+    else:
+        run_views.show_story(run, scenario, every_one=every_one)
 
 
 def _with_versus(

@@ -35,9 +35,9 @@ Example:
 def command(output: str, *, cmdline: bool) -> None:
     """Write a snapshot of this machine as JSON.
 
-    It contains everything an OOM decision depends on, so that oomkit rank --from can decide on
-    another machine: processes, memory, sysctls, memory cgroups and what fills them, pressure. It
-    contains no environments, and command lines only with --cmdline. What could not be read is
+    It contains everything an OOM decision depends on: processes, memory, sysctls, memory cgroups
+    and what fills them, pressure. So oomkit rank --from can decide on another machine. It contains
+    no environment variables, and command lines only with --cmdline. What could not be read is
     reported on stderr and in the field "missing".
     """
     from oomkit.kernel.snapshot_json import encode_snapshot

@@ -39,8 +39,9 @@ def command(interval: float, status: str | None, journal: str | None) -> None:
     """Show live which process dies next and why, and how long memory lasts.
 
     Three tables: the kill order, the tree of memory cgroups with their limits, and what the guard
-    did last. Keys, which the last lines name, sort and filter them, show one process or cgroup in
-    detail, and change oom_score_adj of a process, after a preview of which one dies then.
+    did last. Keys sort and filter them, show one process or cgroup in detail, and change the
+    oom_score_adj of a process, after a preview of which process would die then. The last lines of
+    the screen name the keys.
     """
     try:
         need_textual()

@@ -22,10 +22,10 @@ Examples:
 def command(given: str | None, *, as_json: bool) -> None:
     """Report whether processes were killed for memory in this cgroup since it was made, and why.
 
-    Asked inside a container, it is the container's; with an argument, that cgroup's. It needs no
-    privileges: memory.events, memory.peak and the like hold how many were killed and against which
-    limit; the kernel's log, where it can be read, names them. The exit status is 1 if any process
-    was killed.
+    Inside a container, the cgroup is the container's; with an argument, it is the one named. No
+    privileges are needed: memory.events, memory.peak and the like say how many were killed, and at
+    which limit. Where the kernel's log can be read, it names them. The exit status is 1 if any
+    process was killed.
     """
     from oomkit.command.group import current
     from oomkit.command.since import since

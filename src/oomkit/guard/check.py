@@ -9,6 +9,7 @@ from oomkit.policy.describe import effective
 from oomkit.policy.engine.candidate import Candidate
 from oomkit.policy.engine.decider import Decider
 from oomkit.policy.engine.evidence import factors_words
+from oomkit.policy.engine.starts import Starts, from_values
 from oomkit.policy.records import Policy
 
 
@@ -30,7 +31,8 @@ def first_here(settings: Settings, *, most: int = 5) -> tuple[str, ...]:
     """The processes that would be chosen first now, a line each; empty where cgroups are chosen."""
     if settings.plan.selection.level == "cgroup" or not settings.plan.rules:
         return ()
-    ranked = Decider(settings.plan, dry_run=True).rank(candidates_here(settings))
+    decider = Decider(settings.plan, dry_run=True, starts=Starts(from_values(settings.starts)))
+    ranked = decider.rank(candidates_here(settings))
     return tuple(
         f"{one.candidate.comm}[{one.candidate.pid}]: {factors_words(one)}"
         for one in ranked[:most]
@@ -57,4 +59,7 @@ def consider(policy: Policy, settings: Settings, pid: int) -> tuple[str, ...]:
     one = next((candidate for candidate in processes if candidate.pid == pid), None)
     if one is None:
         raise NoSuchProcessError(f"no process {pid} that can be seen from here")
-    return effective(policy, one, processes=tuple(processes), groups=tuple(groups))
+    return effective(
+        policy, one, processes=tuple(processes), groups=tuple(groups),
+        starts=Starts(from_values(settings.starts)),
+    )  # fmt: skip

@@ -9,7 +9,10 @@ from oomkit.policy.engine.plan import Plan
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
+
+    Starts = Sequence[tuple[Any, ...]]
 
 
 class Places:
@@ -65,12 +68,14 @@ class Settings:
         exporter: pid of the process that serves metrics; 0: there is none.
         files_bounded: we may be refused a file because the whole machine has too many open.
         self_test: kill a child of our own at the start, to see that killing works.
+        starts: what starts of services took, as :func:`oomkit.policy.engine.starts.to_values`
+            says it.
     """
 
     __slots__ = (
         "compile_argv", "dry_run", "exporter", "files_bounded", "journal", "missing", "places",
-        "plan", "recording", "recording_bytes", "self_test", "source", "state", "status",
-        "take_in_argv",
+        "plan", "recording", "recording_bytes", "self_test", "source", "starts", "state",
+        "status", "take_in_argv",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +96,7 @@ class Settings:
         exporter: int = 0,
         files_bounded: bool = True,
         self_test: bool = True,
+        starts: Starts = (),
     ) -> None:
         self.plan = plan
         self.source = source or plan.name
@@ -107,6 +113,7 @@ class Settings:
         self.exporter = exporter
         self.files_bounded = files_bounded
         self.self_test = self_test
+        self.starts = starts
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:
@@ -147,6 +154,7 @@ JOURNAL = f"{STATE_DIR}/journal.jsonl"
 STORE = f"{STATE_DIR}/history.sqlite"
 RECORDING = f"{STATE_DIR}/recording"
 STATUS = f"{RUN_DIR}/status.json"
+STATE = f"{RUN_DIR}/guard.state"
 
 
 _PATH = "/proc/sys/kernel/random/boot_id"

@@ -8,20 +8,21 @@ from oomkit.guard.actions import Actions
 from oomkit.guard.event_loop import SIGHUP, EventLoop
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
-from oomkit.guard.idle_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
+from oomkit.guard.idle_loop import IdleLoop, most_looks
 from oomkit.guard.killer import Killer
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.reload import Reload
-from oomkit.guard.reporter import Reporter
-from oomkit.guard.reserve import MIN, Reserve
+from oomkit.guard.reload import Reload, Reloads
+from oomkit.guard.reporter import SAMPLED, Reporter
+from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
 from oomkit.policy.engine.decider import Decider
 from oomkit.policy.engine.driver import ACTED, NO_CANDIDATE, REFUSED, PolicyDriver
+from oomkit.policy.engine.starts import Starts, from_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +34,8 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
-SHORT_OF_FILES = "few file descriptors are left, so fewer processes are kept open"
-FULL_TABLE = (
-    "the machine has too many files open (fs.file-max): only processes that are held can be chosen"
-)
 BLIND_PAUSE_S = 5.0
 """Between two choices while not all processes can be looked at."""
-ENOUGH_FILES = 448
-"""Six for each process that is kept at hand, and the daemon's own."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -54,6 +49,9 @@ class Daemon:
         clock: the monotonic one, by which everything is decided.
         wall: seconds since the epoch, which are only written down.
         poll: sleeps instead of ``poll.poll``, as in a test.
+
+    Attributes:
+        starts: what starts of services took.
 
     Raises:
         BlockingIOError: another guard is at work with the same state file.
@@ -77,7 +75,8 @@ class Daemon:
         # With the commands that run, and without the exporter, which may be killed.
         self._own_pids = {os.getpid()}
         self._event_loop = EventLoop(settings.places.pressure, poll)
-        self._reporter = Reporter(settings, clock, wall)
+        self.starts = Starts(from_values(settings.starts))
+        self._reporter = Reporter(settings, clock, wall, self.starts.killed)
         self._hooks = Hooks(clock=clock, own_pids=self._own_pids)
         if settings.exporter:
             self._hooks.adopt(settings.exporter, "metrics")
@@ -93,8 +92,7 @@ class Daemon:
             killer, pending, self._hooks, self._reporter, clock, wall, settings.places
         )
         self._killer, self._pending = killer, pending
-        self._reload: Reload | None = None
-        self._reload_again = False
+        self._reloads = Reloads(settings.compile_argv, clock)
         self._level = 0
         self._blind_act_s = float("-inf")
         self._sampled_s = float("-inf")
@@ -118,9 +116,10 @@ class Daemon:
         waits = self._killer.fds()
         if self._sensors.sources.news_fd >= 0:
             waits.append(self._sensors.sources.news_fd)
-        if self._reload is not None:
-            waits.append(self._reload.fd)
-            next_s = min(next_s, self._reload.left_s)
+        reload = self._reloads.current
+        if reload is not None:
+            waits.append(reload.fd)
+            next_s = min(next_s, reload.left_s)
             self._idle_loop.forbid()
         self._event_loop.wait(next_s, waits, self._idle_loop)
 
@@ -134,12 +133,11 @@ class Daemon:
     def _attend(self) -> float:
         """Go on with reading the policy, and do what signals ask for; how soon to look again."""
         next_s = self._longest_s
-        if self._reload is not None and self._reload.finished():
-            done, self._reload = self._reload, None
+        done = self._reloads.ended()
+        if done is not None:
             self._reloaded(done)
             next_s = 0.0
-            if self._reload_again:
-                self._reload_again = False
+            if self._reloads.owed:
                 self._begin_reload()
         if self._event_loop.asked:
             self._obey()
@@ -205,7 +203,7 @@ class Daemon:
             not (
                 self._actions.ongoing_acts
                 or self._actions.is_easing
-                or self._reload is not None
+                or self._reloads.current is not None
                 or self._hooks.busy()
             )
             and self._sensors.warm.is_cold
@@ -226,19 +224,17 @@ class Daemon:
             under_way=self._actions.under_way,
             reserve=self._reserve,
         )
-        if self._settings.status or self._settings.recording:
-            looks = TOLD_LOOKS
-        else:
-            looks = LOOKS if self._reporter.sees_log else BLIND_LOOKS
-        if self._reserve.bounded:
-            looks = min(looks, BOUNDED_LOOKS)
         self._idle_loop = IdleLoop(
             plan,
             self._sensors.sources,
             self._reporter.log_news,
             cpus=os.cpu_count(),
             longest_s=self._longest_s,
-            looks=looks,
+            looks=most_looks(
+                told=bool(self._settings.status or self._settings.recording),
+                sees_log=self._reporter.sees_log,
+                bounded=self._reserve.bounded,
+            ),
             alive=self._alive if self._manager.watchdog_s is not None else None,
             clock=self._clock,
         )
@@ -277,9 +273,10 @@ class Daemon:
 
     def _keep_warm(self, look: "Assessment", reading: "Reading", next_s: float) -> None:
         growth = self._driver.decider.growth
-        if look.state.warm or look.state.level >= WARN:
+        awaited = self.starts.awaits(reading.t_s)
+        if look.state.warm or look.state.level >= WARN or awaited:
             with self._reserve:
-                self._sensors.keep_warm(growth, look, reading, next_s)
+                self._sensors.keep_warm(growth, look, reading, next_s, awaited=awaited)
         else:
             self._sensors.keep_warm(growth, look, reading, next_s)
 
@@ -299,6 +296,7 @@ class Daemon:
         self._reporter.kernel_kills()
         if reading.t_s - self._sampled_s >= (SAMPLE_S if look.state.warm else SAFETY_S / 2):
             self._sampled_s = reading.t_s
+            self._sensors.learn(self.starts, self._wall(), SAMPLED)
             self._reporter.sample(reading, self._sensors.warm.top)
 
     def _tend(self, look: "Assessment", reading: "Reading") -> None:
@@ -348,21 +346,9 @@ class Daemon:
             records.StartRecord(self._origin, self._settings.source, missing, resumed)
         )
         self._reporter.line(NOTICE, f"started with policy {policy} ({mode})")
-        if self._pending.fault:
-            self._reporter.line(
-                WARNING,
-                f"state {self._settings.state}: {self._pending.fault}; "
-                "nothing is known of what was under way, and nothing is kept",
-            )
-        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH_FILES:
+        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH:
             self._reporter.repeat(NOTICE, SHORT_OF_FILES)
-        if self._reserve.held < MIN:
-            self._reporter.line(
-                WARNING,
-                f"only {self._reserve.held} more files can be opened, of {MIN} that a choice and "
-                "a kill take (RLIMIT_NOFILE): it may not be able to act",
-            )
-        for sentence in missing:
+        for sentence in filter(None, (self._pending.doubt(), self._reserve.doubt(), *missing)):
             self._reporter.line(WARNING, sentence)
         self._manager.send(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
 
@@ -383,6 +369,7 @@ class Daemon:
             own_pids=self._own_pids,
             dry_run=self._settings.dry_run,
             cpus=os.cpu_count(),
+            starts=self.starts,
         )
 
     def _obey(self) -> None:
@@ -393,17 +380,14 @@ class Daemon:
                 self._stopping = True
             elif self._settings.compile_argv:
                 self._reporter.reopen()
-                if self._reload is None:
+                if self._reloads.ask():
                     self._begin_reload()
-                else:
-                    # What it reads may have been read before the change that this one is about.
-                    self._reload_again = True
 
     def _begin_reload(self) -> None:
         self._manager.send(b"RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000))
         try:
             with self._reserve:
-                self._reload = Reload(self._settings.compile_argv, self._clock)
+                self._reloads.begin()
         except OSError as error:
             self._refuse(f"it can't be read: {error.strerror}")
 
@@ -428,8 +412,7 @@ class Daemon:
     def close(self) -> None:
         """Report the end, write what can be written soon, and close everything."""
         self._manager.send(b"STOPPING=1")
-        if self._reload is not None:
-            self._reload.close()
+        self._reloads.close()
         self._actions.close()
         self._reporter.kernel_kills(final=True)
         self._reporter.record(records.StopRecord(self._origin, len(self._actions.ongoing_acts)))

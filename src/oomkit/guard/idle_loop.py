@@ -37,6 +37,18 @@ _AFTER_KEY = b"MemAvailable;"
 _NEWLINE = 10
 
 
+def most_looks(*, told: bool, sees_log: bool, bounded: bool) -> int:
+    """Maximum number of looks in a row.
+
+    Args:
+        told: a status file or a recording has to be kept up to date.
+        sees_log: the kernel's log is ours to read.
+        bounded: the machine may refuse us files.
+    """
+    looks = TOLD_LOOKS if told else LOOKS if sees_log else BLIND_LOOKS
+    return min(looks, BOUNDED_LOOKS) if bounded else looks
+
+
 class IdleLoop:
     """Stands in for whole turns, where nothing but available memory can matter.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Of the records; a change that would mislead a reader of the old ones gets a new number."""
-KEPT = 4
+FULL_FILES = 4
 """Number of full files that are kept until they are imported into the history."""
 MODE = 0o640
 _FLAGS = os.O_RDWR | os.O_APPEND
@@ -59,7 +59,7 @@ class Journal:
         Args:
             path: where (:func:`oomkit.files.safely.open_own`); its directory is not made.
             max_bytes: beyond it the file is renamed to ``PATH.1``, that one to ``PATH.2`` and so
-                on; the last of :data:`KEPT` goes.
+                on; the last of :data:`FULL_FILES` goes.
             backlog_bytes: how much may wait in memory while nothing can be written.
             deferred: :meth:`append` does not touch the disk; somebody calls :meth:`flush`.
             wall: seconds since the epoch.
@@ -233,7 +233,7 @@ class Journal:
 
 def rotated(path: str) -> list[str]:
     """Where a journal's full files are, the oldest first."""
-    return [f"{path}.{number}" for number in range(KEPT, 0, -1)]
+    return [f"{path}.{number}" for number in range(FULL_FILES, 0, -1)]
 
 
 def _said(error: OSError) -> str:

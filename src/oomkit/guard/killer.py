@@ -1,12 +1,12 @@
 """Sends the signals that a policy decided on, and notes which victims exited."""
 
-import os
 import select
 import time
 from errno import EMFILE, ENFILE
 
+from oomkit.guard.act_record import SignalRecord
 from oomkit.guard.cgroup_reader import directory_of
-from oomkit.guard.reserve import MIN
+from oomkit.guard.reserve import MIN, can_be_opened
 from oomkit.guard.sharers import sharers_of
 from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.pidfd import Held, start_ticks_of
@@ -34,29 +34,20 @@ GONE = "gone"
 """Why a process can't be held, or signalled, that has ended."""
 
 
-class Sent:
+class Sent(SignalRecord):
     """One signal, or the attempt to send it.
 
     Attributes:
-        pid: the process it goes to.
-        name: ``TERM`` or ``KILL``.
-        why: what made it so.
-        t_s: when, by the monotonic clock.
-        error: why it was not sent; empty if it was.
         protected: it was not sent because it must not be, to this process or to one that dies
             with it.
     """
 
-    __slots__ = ("error", "name", "pid", "protected", "t_s", "why")
+    __slots__ = ("protected",)
 
     def __init__(
         self, signal: "Signal", t_s: float, error: str, *, protected: bool = False
     ) -> None:
-        self.pid = signal.pid
-        self.name = signal.name
-        self.why = signal.why
-        self.t_s = t_s
-        self.error = error
+        super().__init__(signal.pid, signal.name, signal.why, t_s, error)
         self.protected = protected
 
 
@@ -279,10 +270,10 @@ class Killer:
         if self._ample is not None and self._ample(2 * (len(self._held) + count)):
             return count
         wanted = count + MIN  # so that there is always room for one more that is let go of
-        free, why = _can_be_opened(wanted)
+        free, why = can_be_opened(wanted)
         if why == EMFILE:
             self._make_room()
-            free, why = _can_be_opened(wanted)
+            free, why = can_be_opened(wanted)
         return max(free - MIN, 0)
 
     def _has_numbers(self, count: int) -> bool:
@@ -290,7 +281,7 @@ class Killer:
         if self._ample is not None and self._ample(len(self._held) + count):
             return True
         wanted = count + MIN
-        free, why = _can_be_opened(wanted)
+        free, why = can_be_opened(wanted)
         return free == wanted or why == ENFILE
 
     def _needs_a_file(self, key: Key) -> bool:
@@ -391,20 +382,6 @@ class Killer:
 
 def _none_is_ready(_pid: int, _start_time: int) -> int:
     return -1
-
-
-def _can_be_opened(most: int) -> tuple[int, int]:
-    """How many more files can be open, up to the most that matter; what keeps from more, or 0."""
-    fds: list[int] = []
-    try:
-        while len(fds) < most:
-            fds.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-    except OSError as error:
-        return len(fds), error.errno or 0
-    finally:
-        for fd in fds:
-            os.close(fd)
-    return most, 0
 
 
 def _deliver(held: Held, number: int) -> str:

@@ -1,6 +1,6 @@
 """Acts under way: what is to die, what has come free so far, and the record of it."""
 
-from oomkit.guard.act_record import ActRecord, SignalRecord
+from oomkit.guard.act_record import ActRecord
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.conditions import HARD, SOFT
 
@@ -58,8 +58,7 @@ class OngoingAct:
 
     def sent(self, sent: "Iterable[Sent]") -> None:
         """Note signals."""
-        for one in sent:
-            self.record.signals.append(SignalRecord(one.pid, one.name, one.why, one.t_s, one.error))
+        self.record.signals += sent
 
     def died(self, key: "Key", t_s: float) -> None:
         """Note a death."""

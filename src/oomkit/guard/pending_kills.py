@@ -29,7 +29,7 @@ class PendingKills:
         fault: why nothing can be kept; empty when all is well.
     """
 
-    __slots__ = ("_boot", "_fd", "_map", "fault")
+    __slots__ = ("_boot", "_fd", "_map", "_path", "fault")
 
     def __init__(self, path: str | None) -> None:
         """Open the file, and lock it against a second guard.
@@ -41,6 +41,7 @@ class PendingKills:
             BlockingIOError: another guard has it.
         """
         self.fault = ""
+        self._path = path
         self._boot = read_boot_id()
         self._fd = -1
         self._map: mmap.mmap | None = None
@@ -64,6 +65,15 @@ class PendingKills:
     def keeps(self) -> bool:
         """What was written last will be found by the guard that comes after this one."""
         return self._map is not None and not self.fault
+
+    def doubt(self) -> str:
+        """What does not work while nothing can be kept; empty when all is well."""
+        if not self.fault:
+            return ""
+        return (
+            f"state {self._path}: {self.fault}; nothing is known of what was under way, and "
+            "nothing is kept"
+        )
 
     def read(self) -> "list[dict[str, Any]]":
         """What the last guard left.

@@ -11,7 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from oomkit.policy.engine.candidate import Ranked
     from oomkit.policy.engine.trigger import State
+
+MAX_CMDLINE = 4096
+"""Characters of a command line in a record."""
 
 
 class Record:
@@ -256,3 +260,130 @@ def rounded(value: float | None) -> float | int | None:
         return None
     short = round(value, 3) if abs(value) < 1000.0 else round(value)
     return int(short) if short == short // 1 else short
+
+
+NONE = type(None)
+NUMBER = (int, float)
+_VICTIM = {
+    **dict.fromkeys(("pid", "start_time"), (int,)),
+    **dict.fromkeys(("comm", "level", "note"), (str,)),
+    **dict.fromkeys(("user", "exe", "cmdline", "cgroup", "unit", "container"), (str, NONE)),
+    "uid": (int, NONE),
+    **dict.fromkeys(("cpu_s", "expected_kb"), (*NUMBER, NONE)),
+}
+"""What each field of a victim holds."""
+
+
+def expect(values: dict[str, Any], kinds: dict[str, tuple[type, ...]]) -> None:
+    """Look whether plain values are what a record holds.
+
+    Raises:
+        TypeError: one is of another kind, or a number without end.
+    """
+    for name, kind in kinds.items():
+        if name not in values:
+            continue
+        value = values[name]
+        if not isinstance(value, kind) or (isinstance(value, NUMBER) and not abs(value) < 2.0**63):
+            raise TypeError(f"{name}: {value!r}")
+
+
+class VictimRecord:
+    """What a choice takes.
+
+    Attributes:
+        pid: of the process it is about, as are the fields up to ``cpu_s``.
+        start_time: see :class:`oomkit.policy.engine.candidate.Candidate`, as for those below.
+        comm: its name.
+        uid: its user.
+        user: that user's name.
+        exe: its program.
+        cmdline: its arguments, not much more than :data:`MAX_CMDLINE` characters of them.
+        cgroup: its memory cgroup.
+        unit: its unit.
+        container: its container.
+        cpu_s: CPU time that is lost.
+        level: how far the choice reaches.
+        note: why it reaches less far than the policy asks.
+        expected_kb: what should come free.
+        members: pid and name of each process that dies.
+    """
+
+    __slots__ = (
+        "cgroup", "cmdline", "comm", "container", "cpu_s", "exe", "expected_kb", "level", "members",
+        "note", "pid", "start_time", "uid", "unit", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pid: int,
+        start_time: int,
+        comm: str,
+        *,
+        uid: int | None = None,
+        user: str | None = None,
+        exe: str | None = None,
+        cmdline: str | None = None,
+        cgroup: str | None = None,
+        unit: str | None = None,
+        container: str | None = None,
+        cpu_s: float | None = None,
+        level: str = "process",
+        note: str = "",
+        expected_kb: float | None = None,
+        members: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        self.pid = pid
+        self.start_time = start_time
+        self.comm = comm
+        self.uid = uid
+        self.user = user
+        self.exe = exe
+        self.cmdline = cmdline
+        self.cgroup = cgroup
+        self.unit = unit
+        self.container = container
+        self.cpu_s = cpu_s
+        self.level = level
+        self.note = note
+        self.expected_kb = expected_kb
+        self.members = members
+
+    @classmethod
+    def of(cls, choice: Ranked) -> VictimRecord:
+        """Return what a choice takes."""
+        one = choice.candidate
+        return cls(
+            one.pid, one.start_time, one.comm, uid=one.uid, user=one.user, exe=one.exe,
+            cmdline=_short(one.cmdline), cgroup=one.cgroup, unit=one.unit,
+            container=one.container, cpu_s=rounded(one.cpu_s), level=choice.level,
+            note=choice.note, expected_kb=rounded(choice.freed_kb),
+            members=tuple((c.pid, c.comm) for c in choice.members),
+        )  # fmt: skip
+
+    def to_values(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "pid": self.pid, "start_time": self.start_time, "comm": self.comm, "uid": self.uid,
+            "user": self.user, "exe": self.exe, "cmdline": self.cmdline, "cgroup": self.cgroup,
+            "unit": self.unit, "container": self.container, "cpu_s": self.cpu_s,
+            "level": self.level, "note": self.note, "expected_kb": self.expected_kb,
+            "members": [{"pid": pid, "comm": comm} for pid, comm in self.members],
+        }  # fmt: skip
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> VictimRecord:
+        """Return it again.
+
+        Raises:
+            KeyError, TypeError, ValueError: it was saved by another version.
+        """
+        expect(values, _VICTIM)
+        members = tuple((int(one["pid"]), str(one["comm"])) for one in values["members"])
+        return cls(**{**values, "members": members})
+
+
+def _short(cmdline: str | None) -> str | None:
+    if cmdline is None or len(cmdline) <= MAX_CMDLINE:
+        return cmdline
+    return f"{cmdline[:MAX_CMDLINE]}\u2026"

@@ -120,6 +120,54 @@ class Reload:
         return said, os.waitstatus_to_exitcode(status)
 
 
+class Reloads:
+    """Has the policy read again, one attempt at a time.
+
+    Args:
+        argv: the program that prints the plan; empty: there is none.
+        clock: the monotonic one.
+
+    Attributes:
+        current: the attempt that is under way; None: none is.
+        owed: it was asked for again meanwhile: what is read may be from before that change.
+    """
+
+    __slots__ = ("_argv", "_clock", "current", "owed")
+
+    def __init__(self, argv: tuple[str, ...], clock: "Callable[[], float]") -> None:
+        self._argv = argv
+        self._clock = clock
+        self.current: Reload | None = None
+        self.owed = False
+
+    def ask(self) -> bool:
+        """Whether an attempt is to be begun now; else it is, where there is one, owed."""
+        self.owed = self.current is not None
+        return bool(self._argv) and not self.owed
+
+    def begin(self) -> None:
+        """Begin an attempt.
+
+        Raises:
+            OSError: the program can't be started.
+        """
+        self.owed = False
+        self.current = Reload(self._argv, self._clock)
+
+    def ended(self) -> Reload | None:
+        """The attempt that was under way, once it is over."""
+        done = self.current
+        if done is None or not done.finished():
+            return None
+        self.current = None
+        return done
+
+    def close(self) -> None:
+        """End what is under way."""
+        if self.current is not None:
+            self.current.close()
+
+
 def _status_of(pid: int, until_s: float) -> int:
     """The wait status of a child, which is killed if it does not end in time."""
     killed = False

@@ -77,6 +77,8 @@ class Counters:
 
 REPEAT_S = 60.0
 """What still holds is logged again no sooner."""
+SAMPLED = 32
+"""Processes in a sample of the flight recorder at most, the largest."""
 STOP_S = 1.0
 """Maximum seconds for which the end of the guard waits for the disk."""
 _EVENTS = {1: "memory.oom_control", 2: "memory.events.local"}
@@ -92,6 +94,7 @@ class Reporter:
         "_faults",
         "_journal",
         "_kernel_kills",
+        "_killed",
         "_repeated_s",
         "_ring",
         "_say",
@@ -105,6 +108,7 @@ class Reporter:
         settings: "Settings",
         clock: "Callable[[], float]",
         wall: "Callable[[], float]",
+        killed: "Callable[[int, float], object] | None" = None,
     ) -> None:
         """Open the files.
 
@@ -112,11 +116,13 @@ class Reporter:
             settings: which.
             clock: the monotonic one.
             wall: seconds since the epoch.
+            killed: is handed the pid of each victim that died, and when by the monotonic clock.
         """
         places = settings.places
         self._clock = clock
         self._wall = wall
         self._begun_s = clock()
+        self._killed = killed
         self._faults: dict[str, str] = {}
         self._repeated_s: dict[str, float] = {}
         self._say = MessageWriter(deferred=True, priorities="JOURNAL_STREAM" in os.environ)
@@ -182,15 +188,20 @@ class Reporter:
         self._counters.count(record)
         if self._journal is not None:
             self._journal.append(record.to_values())
-        ring = self._ring
-        if ring is not None and isinstance(record, ActRecord) and record.outcome == "died":
+        if isinstance(record, ActRecord) and record.outcome == "died":
+            self._mark_act(record)
+            if self._killed is not None:
+                self._killed(record.victim.pid, record.mono_s)
+        self._writer.kick()
+
+    def _mark_act(self, record: ActRecord) -> None:
+        if self._ring is not None:
             from oomkit.guard import recording_format as fmt
 
-            ring.mark(
+            self._ring.mark(
                 fmt.ACT, record.mono_s, record.victim.pid, record.victim.comm,
                 by=record.origin.policy, freed_kb=record.freed_kb or 0,
             )  # fmt: skip
-        self._writer.kick()
 
     @property
     def are_written(self) -> bool:
@@ -210,7 +221,7 @@ class Reporter:
     def sample(self, reading: "Reading", top: "Sequence[Candidate]") -> None:
         """Have the flight recorder take a moment."""
         if self._ring is not None:
-            self._ring.sample(reading, top[:32])
+            self._ring.sample(reading, top[:SAMPLED])
             self._writer.kick()
 
     def kernel_kills(self, *, final: bool = False) -> None:
@@ -223,7 +234,11 @@ class Reporter:
                 self.line(WARNING, f"the kernel's OOM killer killed {kill.count} processes")
                 continue
             self.line(WARNING, f"the kernel's OOM killer killed {kill.comm}[{kill.pid}]")
-            if self._ring is not None and kill.pid is not None:
+            if kill.pid is None:
+                continue
+            if self._killed is not None:
+                self._killed(kill.pid, kill.mono_s)
+            if self._ring is not None:
                 from oomkit.guard import recording_format as fmt
 
                 self._ring.mark(fmt.KERNEL_KILL, kill.mono_s, kill.pid, kill.comm, by="kernel")

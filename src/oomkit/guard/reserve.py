@@ -16,6 +16,12 @@ AMPLE = 1024
 """With this many files allowed, what is lent is never missed."""
 READY = 64
 """As many as are read in full at each look."""
+ENOUGH = 448
+"""Six for each process that is kept at hand, and the daemon's own."""
+SHORT_OF_FILES = "few file descriptors are left, so fewer processes are kept open"
+FULL_TABLE = (
+    "the machine has too many files open (fs.file-max): only processes that are held can be chosen"
+)
 _NEEDED = 512
 """More than the daemon opens, victims aside."""
 _PATH = "/dev/null"
@@ -58,6 +64,15 @@ class Reserve:
             return False
         limit = os.sysconf("SC_OPEN_MAX")
         return limit < 0 or limit >= max(AMPLE, _NEEDED + count)
+
+    def doubt(self) -> str:
+        """Why it may not be able to act, with fewer than a choice and a kill take; or empty."""
+        if self.held >= MIN:
+            return ""
+        return (
+            f"only {self.held} more files can be opened, of {MIN} that a choice and a kill "
+            "take (RLIMIT_NOFILE): it may not be able to act"
+        )
 
     def ready(self) -> int:
         """How many processes are held ready to be killed, while memory gets low.
@@ -110,3 +125,17 @@ class Reserve:
         except OSError as error:
             return error.errno or 0
         return 0
+
+
+def can_be_opened(most: int) -> tuple[int, int]:
+    """How many more files can be open, up to the most that matter; what keeps from more, or 0."""
+    fds: list[int] = []
+    try:
+        while len(fds) < most:
+            fds.append(os.open(_PATH, _FLAGS))
+    except OSError as error:
+        return len(fds), error.errno or 0
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return most, 0

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import CgroupReading, Reading
+    from oomkit.policy.engine.starts import Starts
 
 
 SAFETY_S = 10.0
 """However calm it is: a look this often."""
 COOL_S = 60.0
 """Seconds after a shortage for which the ranking is maintained."""
+COME_BACK_S = 300.0
+"""The same where a service that was killed is to come back: its start is learnt from."""
 AGAIN_S = 30.0
 """While memory is short but stands still the ranking is refreshed this often."""
 READY_S = 60.0
@@ -61,6 +64,7 @@ class Sensors:
 
     __slots__ = (
         "_found_s",
+        "_learnt_s",
         "_left_kb",
         "_members",
         "_places",
@@ -132,7 +136,7 @@ class Sensors:
         self._supervisors = Supervisors(plan.selection) if supervisors else None
         self._untouchable = untouchable
         self._reserve = reserve
-        self._found_s = self._short_s = self._ready_s = float("-inf")
+        self._found_s = self._short_s = self._ready_s = self._learnt_s = float("-inf")
         self._left_kb = 0.0
 
     def reading(self, t_s: float) -> "Reading | None":
@@ -143,7 +147,13 @@ class Sensors:
         return self.sources.read(t_s)
 
     def keep_warm(
-        self, growth: "Growth", look: "Assessment", reading: "Reading", next_s: float
+        self,
+        growth: "Growth",
+        look: "Assessment",
+        reading: "Reading",
+        next_s: float,
+        *,
+        awaited: bool = False,
     ) -> None:
         """Refresh the ranking if memory is low and it is old; drop it if all is well again.
 
@@ -152,9 +162,16 @@ class Sensors:
             look: what the policy said of this moment.
             reading: this moment.
             next_s: when the next look is due: the shorter, the nearer it is to acting.
+            awaited: a service that was killed is to come back; it is looked for a little longer.
         """
         if not look.state.warm and look.state.level < WARN:
-            if reading.t_s - self._short_s >= COOL_S and not self.warm.is_cold:
+            if self.warm.is_cold:
+                return
+            calm_s = reading.t_s - self._short_s
+            if awaited and calm_s < COME_BACK_S:
+                if reading.t_s - self.warm.t_s >= SAFETY_S / 2:
+                    self.refresh(growth, reading)
+            elif calm_s >= COOL_S:
                 self.warm.forget(held=self._reserve is not None and self._reserve.bounded)
                 growth.forget()
             return
@@ -167,6 +184,18 @@ class Sensors:
             self.refresh(growth, reading)
             self.warm.measure_holders()
         self._hold()
+
+    def learn(self, starts: "Starts", wall_s: float, most: int) -> None:
+        """Have what starts of services took learnt from processes, once each time they are read.
+
+        Args:
+            starts: what learns.
+            wall_s: now, seconds since the epoch.
+            most: so many of the largest are shown to it.
+        """
+        if self._supervisors is not None and self.warm.t_s > self._learnt_s:
+            self._learnt_s = self.warm.t_s
+            starts.see(self.warm.t_s, wall_s, self.warm.top[:most])
 
     def keep_ready(self, growth: "Growth", reading: "Reading") -> None:
         """While all is well: hold the largest all the same, where files may be refused later.

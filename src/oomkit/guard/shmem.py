@@ -4,7 +4,15 @@ import os
 import stat
 
 from oomkit.guard.kernel_file import number_after
+from oomkit.guard.process_files import living_thread
 from oomkit.host.procfs import read_or_none
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from oomkit.guard.process_sizes import ProcessSizes
+    from oomkit.policy.engine.candidate import Candidate
 
 _DELETED = b" (deleted)"
 _SYSV = b"/SYSV"
@@ -14,6 +22,12 @@ _REMEMBERED_S = 10.0
 """Seconds for which it is remembered what a process maps alone."""
 _STEP = 8
 """It is read again once the process maps an eighth more or less of shared memory."""
+HOLDS = 1 / 64
+"""Share of memory, mapped from files or shared, from which a process may hold some alone."""
+_HOLDERS = 16
+"""Number of those of which shared memory is read."""
+_HOLDERS_READ = 4
+"""Number of processes for which memory that only they map is read, which takes long."""
 
 
 class SoleMemory:
@@ -49,6 +63,101 @@ class SoleMemory:
     def forget(self) -> None:
         """Remember nothing."""
         self._known.clear()
+
+
+class SoleHolders:
+    """Which of the processes that map the most shared memory hold some alone, and how much.
+
+    Args:
+        proc: where processes are.
+    """
+
+    __slots__ = ("_noted", "_proc", "_sole")
+
+    def __init__(self, proc: str) -> None:
+        self._proc = proc
+        self._sole = SoleMemory()
+        self._noted: list[tuple[float, dict[str, int]]] = []
+
+    def note(self, t_s: float, sizes: "ProcessSizes") -> None:
+        """Remember what is mapped now, for growth to be counted from."""
+        self._noted = [*self._noted[-1:], (t_s, dict(sizes.shared_kb))]
+
+    def measured(
+        self,
+        sizes: "ProcessSizes",
+        top: "Iterable[Candidate]",
+        read: "Callable[..., list[Candidate]]",
+        t_s: float,
+    ) -> "list[tuple[Candidate, int]]":
+        """Those that map the most shared memory, and what they map alone, kB.
+
+        Args:
+            sizes: of all processes.
+            top: those that were read.
+            read: reads others, as :meth:`.shortlist.Shortlist.also` does.
+            t_s: now.
+        """
+        at_hand, least_kb = {one.pid: one for one in top}, sizes.least_shared_kb
+        names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)[:_HOLDERS]
+        names = [name for name in names if self._maps(name, at_hand.get(int(name)), least_kb)]
+        found = []
+        for name in names[:_HOLDERS_READ]:
+            one = at_hand.get(int(name))
+            if one is None:
+                (one,) = read([int(name)], most=1) or (None,)
+                if one is None:
+                    continue
+            key = (one.pid, one.start_time)
+            sole_kb = self._sole.known(key, one.shmem_kb, t_s)
+            if sole_kb is None:
+                try:
+                    directory = living_thread(f"{self._proc}/{name}")
+                except OSError:
+                    continue  # no more files can be opened: it is ranked by what is known
+                sole_kb = self._sole.measure(key, directory, one.shmem_kb, t_s)
+            found.append((one, sole_kb))
+        return found
+
+    def give(
+        self, one: "Candidate", sole_kb: int, sizes: "ProcessSizes", t_s: float | None
+    ) -> bool:
+        """Count what a process maps alone as its own, and as its growth; says whether it has any.
+
+        Args:
+            one: the process; changed.
+            sole_kb: what was measured.
+            sizes: of all processes.
+            t_s: when they were read; None: they were not.
+        """
+        one.shmem_sole_kb = min(float(sole_kb), one.shmem_kb + one.swap_kb)
+        if not one.shmem_sole_kb:
+            return False
+        name = str(one.pid)
+        grown_kb = sizes.shared_kb[name] - self._before_kb(one, name, t_s)
+        one.growth_kb = (one.growth_kb or 0.0) + min(max(grown_kb, 0.0), one.shmem_sole_kb)
+        return True
+
+    def forget(self) -> None:
+        """The shortage is over."""
+        self._sole.forget()
+        self._noted = []
+
+    def _maps(self, name: str, one: "Candidate | None", least_kb: int) -> bool:
+        if one is not None:
+            return one.shmem_kb >= least_kb
+        try:
+            directory = living_thread(f"{self._proc}/{name}")
+        except OSError:
+            return False
+        return shared_kb(directory) >= least_kb
+
+    def _before_kb(self, one: "Candidate", name: str, t_s: float | None) -> float:
+        """What a process mapped of files and shared memory when growth began to count."""
+        if not self._noted or t_s is None:
+            return 0.0
+        noted_s, noted = self._noted[0]
+        return 0.0 if one.age_s < t_s - noted_s else float(noted.get(name, 0.0))
 
 
 def kernel_device() -> int | None:

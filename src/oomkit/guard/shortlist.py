@@ -3,9 +3,9 @@
 import time
 from errno import EMFILE, ENFILE
 
-from oomkit.guard.process_files import living_thread, watched
+from oomkit.guard.process_files import watched
 from oomkit.guard.process_sizes import ProcessSizes
-from oomkit.guard.shmem import SoleMemory, shared_kb
+from oomkit.guard.shmem import HOLDS, SoleHolders
 from oomkit.host.procfs import NO_FILES
 
 TYPE_CHECKING = False
@@ -18,16 +18,9 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.candidate import Candidate, Growth
     from oomkit.policy.engine.reading import Reading
 
-KEPT = 64
+LISTED = 64
 """Number of processes read in full at each look. A process with more than a 64th of all
 anonymous memory and swap is among them."""
-
-_HOLDS = 1 / 64
-"""Share of memory, mapped from files or shared, from which a process may hold some alone."""
-_HOLDERS = 16
-"""Number of those of which shared memory is read."""
-_HOLDERS_READ = 4
-"""Number of processes for which memory that only they map is read, which takes long."""
 _ROUNDS = 4
 
 
@@ -42,23 +35,22 @@ class Shortlist:
     """
 
     __slots__ = (
-        "_hidden_kb", "_keep", "_kept", "_noted", "_pinned", "_room", "_shared_noted", "_sizes",
-        "_sole", "_t_s", "_wanted", "_watched",
-        "short_of_files", "top",
+        "_hidden_kb", "_holders", "_keep", "_listed", "_noted", "_pinned", "_room", "_sizes",
+        "_t_s", "_wanted", "_watched", "short_of_files", "top",
     )  # fmt: skip
 
     def __init__(
         self,
         wanted: "Wanted",
         *,
-        kept: int = KEPT,
+        listed: int = LISTED,
         pinned: "AbstractSet[int]" = frozenset(),
     ) -> None:
         """Begin cold.
 
         Args:
             wanted: what is read of each process.
-            kept: how many processes are kept at hand.
+            listed: how many processes are kept at hand.
             pinned: pids of processes whose files stay open whatever their size; the caller adds
                 to it.
 
@@ -68,14 +60,13 @@ class Shortlist:
         self.top: list[Candidate] = []
         self.short_of_files = False
         self._wanted = wanted
-        self._kept = self._room = kept
+        self._listed = self._room = listed
         self._keep = True
         self._pinned = pinned
         self._sizes = ProcessSizes(wanted.places.proc)
-        self._sole = SoleMemory()
+        self._holders = SoleHolders(wanted.places.proc)
         self._watched: dict[str, ProcessFiles] = {}
         self._noted: list[dict[tuple[int, int], float]] = []
-        self._shared_noted: list[tuple[float, dict[str, int]]] = []
         self._t_s: float | None = None
         self._hidden_kb = 0.0
 
@@ -106,7 +97,7 @@ class Shortlist:
         first = self._t_s is None
         elapsed_s = 0.0 if self._t_s is None else reading.t_s - self._t_s
         self._t_s = reading.t_s
-        self._sizes.least_shared_kb = int(reading.mem_total_kb * _HOLDS)
+        self._sizes.least_shared_kb = int(reading.mem_total_kb * HOLDS)
         before = dict(self._sizes.kb)
         swap_used_kb = int(reading.swap_total_kb - reading.swap_free_kb)
         # Of those whose files are open the exact size is read, so that no other is needed.
@@ -136,7 +127,7 @@ class Shortlist:
         """
         sizes = {(c.pid, c.start_time): c.freed_kb() for c in self.top}
         self._noted = [*self._noted[-1:], sizes]
-        self._shared_noted = [*self._shared_noted[-1:], (t_s, dict(self._sizes.shared_kb))]
+        self._holders.note(t_s, self._sizes)
         return sizes
 
     def also(self, pids: "Iterable[int]", *, most: int) -> "list[Candidate]":
@@ -233,11 +224,7 @@ class Shortlist:
         for one, sole_kb in self._measured_holders():
             if all(one is not other for other in self.top):
                 self.top.append(one)
-            one.shmem_sole_kb = min(float(sole_kb), one.shmem_kb + one.swap_kb)
-            if one.shmem_sole_kb:
-                name = str(one.pid)
-                grown_kb = self._sizes.shared_kb[name] - self._shared_before_kb(one, name)
-                one.growth_kb = (one.growth_kb or 0.0) + min(max(grown_kb, 0.0), one.shmem_sole_kb)
+            if self._holders.give(one, sole_kb, self._sizes, self._t_s):
                 holders.append(one)
         return holders
 
@@ -246,43 +233,7 @@ class Shortlist:
         self._measured_holders()
 
     def _measured_holders(self) -> "list[tuple[Candidate, int]]":
-        """Those that map the most shared memory, and what they map alone, kB."""
-        sizes, at_hand = self._sizes, {one.pid: one for one in self.top}
-        names = sorted(sizes.shared_kb, key=sizes.shared_kb.__getitem__, reverse=True)[:_HOLDERS]
-        names = [name for name in names if self._maps_shared(name, at_hand.get(int(name)))]
-        found = []
-        for name in names[:_HOLDERS_READ]:
-            one = at_hand.get(int(name))
-            if one is None:
-                (one,) = self.also([int(name)], most=1) or (None,)
-                if one is None:
-                    continue
-            key, t_s = (one.pid, one.start_time), self.t_s
-            sole_kb = self._sole.known(key, one.shmem_kb, t_s)
-            if sole_kb is None:
-                try:
-                    directory = living_thread(f"{self._wanted.places.proc}/{name}")
-                except OSError:
-                    continue  # no more files can be opened: it is ranked by what is known
-                sole_kb = self._sole.measure(key, directory, one.shmem_kb, t_s)
-            found.append((one, sole_kb))
-        return found
-
-    def _maps_shared(self, name: str, one: "Candidate | None") -> bool:
-        if one is not None:
-            return one.shmem_kb >= self._sizes.least_shared_kb
-        try:
-            directory = living_thread(f"{self._wanted.places.proc}/{name}")
-        except OSError:
-            return False
-        return shared_kb(directory) >= self._sizes.least_shared_kb
-
-    def _shared_before_kb(self, one: "Candidate", name: str) -> float:
-        """What a process mapped of files and shared memory when growth began to count."""
-        if not self._shared_noted or self._t_s is None:
-            return 0.0
-        noted_s, noted = self._shared_noted[0]
-        return 0.0 if one.age_s < self._t_s - noted_s else float(noted.get(name, 0.0))
+        return self._holders.measured(self._sizes, self.top, self.also, self.t_s)
 
     def drop(self, pid: int) -> None:
         """Forget what is known of a process, so that the next look reads it again."""
@@ -310,9 +261,8 @@ class Shortlist:
         ready = frozenset(name for name, one in self._watched.items() if one.pidfd >= 0)
         self._shed(ready if held else frozenset())
         self._sizes.forget()
-        self._sole.forget()
+        self._holders.forget()
         self._noted = []
-        self._shared_noted = []
         self.top = []
         self._t_s = None
 
@@ -347,7 +297,7 @@ class Shortlist:
         """
         sizes, at_hand = self._sizes, self._watched
         boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        names = sizes.largest(self._kept)
+        names = sizes.largest(self._listed)
         for _ in range(_ROUNDS):
             fresh = [name for name in names if name not in done]
             if not fresh:
@@ -355,7 +305,7 @@ class Shortlist:
             for name in fresh:
                 done.add(name)
                 self._look_at(name, boot_s, before)
-            names = sizes.largest(self._kept)
+            names = sizes.largest(self._listed)
         self.top = [at_hand[name].candidate for name in names if name in at_hand]
         self._shed(frozenset(names))
 
@@ -367,7 +317,7 @@ class Shortlist:
                 if one is None:
                     self._entered(fresh.candidate, before_kb)
                 self._watched[name] = one = fresh
-                if not self._keep or (self._room < self._kept and self._open > self._room):
+                if not self._keep or (self._room < self._listed and self._open > self._room):
                     one.close()
             else:
                 try:

@@ -13,10 +13,19 @@ from oomkit.guard.hooks import NOT_ASKED
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.records import Origin
-from oomkit.guard.undo import FILES, NOT_THERE, OUTCOMES, EaseRecord, LeftRecord, Undo, left_behind
+from oomkit.guard.soft_act_targets import Targets
+from oomkit.guard.undo import (
+    FILES,
+    NOT_THERE,
+    OUTCOMES,
+    EaseRecord,
+    LeftRecord,
+    Undo,
+    ease_words,
+    left_behind,
+)
 from oomkit.host.cgroup_control import HeldCgroup, SlowWrite, SlowWriter
-from oomkit.host.pidfd import start_ticks_of
-from oomkit.host.procfs import NO_FILES, read_single, stat_fields
+from oomkit.host.procfs import NO_FILES
 from oomkit.policy.engine.easing import FREEZE, RECLAIM
 from oomkit.policy.engine.escalation import Signal
 from oomkit.printable import printable
@@ -34,8 +43,6 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.easing import Ease
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-MOST_PROCESSES = 512
-"""A cgroup with more is left alone: all of them are looked at before an act."""
 CHECK_S = 1.0
 """Between two looks at whether something protected came into what is slowed down or frozen."""
 AGAIN_S = 5.0
@@ -76,7 +83,7 @@ class SoftActs:
 
     __slots__ = (
         "_clock", "_hooks", "_in_force", "_killer", "_left", "_left_s", "_places", "_reporter",
-        "_save", "_wall", "_writer",
+        "_save", "_targets", "_wall", "_writer",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +98,7 @@ class SoftActs:
     ) -> None:
         self._killer = killer
         self._places = places
+        self._targets = Targets(killer, places)
         self._hooks = hooks
         self._reporter = reporter
         self._clock = clock
@@ -128,7 +136,7 @@ class SoftActs:
         if origin.dry_run:
             record.outcome = "dry_run"
             self._reporter.record(record)
-            self._reporter.line(WARNING, f"would {_words(ease)}: {evidence(ease.state)}")
+            self._reporter.line(WARNING, f"would {ease_words(ease)}: {evidence(ease.state)}")
             return True
         try:
             why = self._start(ease, record)
@@ -139,10 +147,10 @@ class SoftActs:
         if why:
             record.outcome, record.text = "refused", why
             self._reporter.record(record)
-            self._reporter.line(NOTICE, f"can't {_words(ease)}: {why}")
+            self._reporter.line(NOTICE, f"can't {ease_words(ease)}: {why}")
             return False
         self._reporter.record(record)
-        self._reporter.line(WARNING, f"softer act: {_words(ease)}: {evidence(ease.state)}")
+        self._reporter.line(WARNING, f"softer act: {ease_words(ease)}: {evidence(ease.state)}")
         if notify:
             self._note(ease)
         return True
@@ -164,7 +172,7 @@ class SoftActs:
 
     def _note(self, ease: "Ease") -> None:
         """Say it on the desktop; of what is frozen its user may say how it goes on."""
-        one, body = ease.choice.candidate, printable(_words(ease))
+        one, body = ease.choice.candidate, printable(ease_words(ease))
         in_force = self._in_force[-1] if self._in_force else None
         if ease.step.kind == FREEZE and in_force is not None and one.uid is not None:
             actions = ((RESUME, "Let it go on"), (END, "End it"))
@@ -183,33 +191,9 @@ class SoftActs:
             return "there is no cgroup v2 here"
         if not record.place:
             return self._stop(ease, record)
-        held = HeldCgroup(self._places.cgroups, ease.cgroup)
-        try:
-            why = self._refusal(held, ease.choice.candidate.pid)
+        with HeldCgroup(self._places.cgroups, ease.cgroup) as held:
+            why = self._targets.refusal(held, ease.choice.candidate.pid)
             return why or self._write(ease, record, held)
-        finally:
-            held.close()
-
-    def _refusal(self, held: HeldCgroup, pid: int | None = None) -> str:
-        """Why nothing may be done to a cgroup; empty where it may.
-
-        Args:
-            held: the cgroup.
-            pid: a process that has to be in it; None: none has.
-        """
-        pids = held.pids()
-        if pid is not None and pid not in pids:
-            return f"process {pid} is not in it any more"
-        if len(pids) > MOST_PROCESSES:
-            return f"{len(pids)} processes are in it, more than are looked at"
-        if 0 in pids:
-            return "a process in it can't be seen from this pid namespace"
-        for one in pids:
-            started = start_ticks_of(one, self._places.proc)
-            found = self._killer.check([(one, started)], keep=False) if started else None
-            if found is not None:
-                return f"process {one} in it: {found[1]}"
-        return ""
 
     def _write(self, ease: "Ease", record: EaseRecord, held: HeldCgroup) -> str:
         """Write the cgroup's file, where it does not say as much already."""
@@ -268,9 +252,8 @@ class SoftActs:
         """Have processes stand still."""
         members = ease.choice.members
         keys = tuple((one.pid, one.start_time) for one in members)
-        for pid, _ in keys:
-            if _state_of(pid, self._places.proc) in (b"T", b"t"):
-                return f"process {pid} is stopped already"
+        if why := self._targets.stopped(keys):
+            return why
         held_before = set(self._killer.keys)
         found = self._killer.check(keys)
         if found is not None:
@@ -314,7 +297,7 @@ class SoftActs:
             if answer is not None:
                 one.offer = None
             if answer == NOT_ASKED:
-                self._hooks.notify("Low memory", _words(one.ease))
+                self._hooks.notify("Low memory", ease_words(one.ease))
             if answer in (RESUME, END):
                 if answer == END:
                     to_end.append(one.ease)
@@ -323,7 +306,7 @@ class SoftActs:
                 self._take_back(one, t_s, "its time is over")
             elif t_s - one.checked_s >= CHECK_S:
                 one.checked_s = t_s
-                why = self._protected(one.undo)
+                why = self._targets.protected(one.undo)
                 if why:
                     self._take_back(one, t_s, why)
         return to_end
@@ -337,7 +320,7 @@ class SoftActs:
             record.outcome, record.text = "refused", os.strerror(job.error)
         elif one.undo is None:
             record.outcome = "done"
-            record.freed_kb = self._freed_kb(record.place, job.usage_kb)
+            record.freed_kb = self._targets.freed_kb(record.place, job.usage_kb)
         else:
             return
         record.after_ms = round((t_s - one.begun_s) * 1000, 1)
@@ -345,35 +328,9 @@ class SoftActs:
         self._reporter.record(record)
         self._save()
         said = f"{kb_text(record.freed_kb)} less in use" if record.freed_kb is not None else ""
-        self._reporter.line(NOTICE, f"{_words(one.ease)}: {record.text or said or record.outcome}")
-
-    def _freed_kb(self, place: str, usage_kb: float) -> int | None:
-        try:
-            held = HeldCgroup(self._places.cgroups, place)
-        except OSError:
-            return None
-        try:
-            return max(int(usage_kb - int(held.read("memory.current")) / 1024), 0)
-        except (OSError, ValueError):
-            return None
-        finally:
-            held.close()
-
-    def _protected(self, undo: Undo) -> str:
-        """Why what is in force must not be so any more; empty where it may."""
-        if not undo.file:
-            found = self._killer.check(undo.keys, keep=False)
-            return "" if found is None else f"process {found[0][0]}: {found[1]}"
-        try:
-            held = HeldCgroup(self._places.cgroups, undo.place, undo.identity)
-        except OSError as error:
-            return "" if error.errno in NO_FILES else "it is gone"
-        try:
-            return self._refusal(held)
-        except OSError as error:
-            return "" if error.errno in NO_FILES else error.strerror or str(error)
-        finally:
-            held.close()
+        self._reporter.line(
+            NOTICE, f"{ease_words(one.ease)}: {record.text or said or record.outcome}"
+        )
 
     def release(self, keys: "Iterable[Key]", t_s: float) -> None:
         """Let those go on that were signalled: what is frozen can't handle a signal."""
@@ -381,22 +338,9 @@ class SoftActs:
         for one in list(self._in_force):
             if one.record.act != FREEZE or one.undo is None:
                 continue
-            undo = one.undo
-            pids = self._pids_in(undo) if undo.file else {pid for pid, _ in undo.keys}
+            pids = self._targets.pids_in(one.undo)
             if any(pid in pids for pid, _ in signalled):
                 self._take_back(one, t_s, "it was signalled")
-
-    def _pids_in(self, undo: Undo) -> set[int]:
-        try:
-            held = HeldCgroup(self._places.cgroups, undo.place, undo.identity)
-        except OSError:
-            return set()
-        try:
-            return set(held.pids())
-        except OSError:
-            return set()
-        finally:
-            held.close()
 
     def take_back_all(self) -> None:
         """Take everything back, as the guard ends."""
@@ -422,7 +366,7 @@ class SoftActs:
         except OSError as error:
             one.until_s = t_s + (CHECK_S if error.errno in NO_FILES else AGAIN_S)
             self._reporter.repeat(
-                ERROR, f"can't take back ({_words(one.ease)}): {error.strerror or error}"
+                ERROR, f"can't take back ({ease_words(one.ease)}): {error.strerror or error}"
             )
             return
         record.text = why
@@ -431,27 +375,10 @@ class SoftActs:
         # First the record, then the state: better reported twice than never.
         self._reporter.record(record)
         self._save()
-        self._reporter.line(NOTICE, f"{_words(one.ease)}: {OUTCOMES[record.outcome]}, as {why}")
+        self._reporter.line(NOTICE, f"{ease_words(one.ease)}: {OUTCOMES[record.outcome]}, as {why}")
 
     def _run_undo(self, one: _InForce) -> str:
         return one.undo.run(self._places) if one.undo is not None else NOT_THERE
-
-
-def _words(ease: "Ease") -> str:
-    """What is done, to what, in words."""
-    one, step = ease.choice.candidate, ease.step
-    of = f"{ease.cgroup} (for {one.comm}[{one.pid}])" if ease.cgroup else f"{one.comm}[{one.pid}]"
-    also = len(ease.choice.members) - 1
-    if not ease.cgroup and also:
-        of += f" and {also} more"
-    return f"{step.kind} {of}"
-
-
-def _state_of(pid: int, proc: str) -> bytes:
-    try:
-        return stat_fields(read_single(f"{proc}/{pid}/stat"), 1)[0]
-    except (OSError, IndexError):
-        return b""
 
 
 def _is_lower(before: str, value: str) -> bool:

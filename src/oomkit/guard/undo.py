@@ -2,8 +2,8 @@
 
 import errno
 
-from oomkit.guard.act_record import VictimRecord, reason
-from oomkit.guard.records import Origin, Record, why_now
+from oomkit.guard.act_record import reason
+from oomkit.guard.records import Origin, Record, VictimRecord, why_now
 from oomkit.host.cgroup_control import HeldCgroup
 from oomkit.host.pidfd import Held
 from oomkit.host.procfs import GONE
@@ -82,6 +82,16 @@ class EaseRecord(Record):
             if known is not None and known != "":
                 values[name] = known
         return values
+
+
+def ease_words(ease: "Ease") -> str:
+    """What is done, to what, in words."""
+    one, step = ease.choice.candidate, ease.step
+    of = f"{ease.cgroup} (for {one.comm}[{one.pid}])" if ease.cgroup else f"{one.comm}[{one.pid}]"
+    also = len(ease.choice.members) - 1
+    if not ease.cgroup and also:
+        of += f" and {also} more"
+    return f"{step.kind} {of}"
 
 
 class LeftRecord(Record):
@@ -168,22 +178,15 @@ class Undo:
         if not self.file:
             return self._let_go_on(places)
         try:
-            held = HeldCgroup(places.cgroups, self.place, self.identity)
-        except OSError as error:
-            if error.errno in GONE:
-                return NOT_THERE
-            raise
-        try:
-            found = held.read(self.file)
-            if found not in (self.before, self.value):
-                return LEFT
-            held.write(self.file, self.before)
+            with HeldCgroup(places.cgroups, self.place, self.identity) as held:
+                found = held.read(self.file)
+                if found not in (self.before, self.value):
+                    return LEFT
+                held.write(self.file, self.before)
         except OSError as error:
             if error.errno in (*GONE, errno.ENODEV):
                 return NOT_THERE
             raise
-        finally:
-            held.close()
         return TAKEN_BACK
 
     def _let_go_on(self, places: "Places") -> str:

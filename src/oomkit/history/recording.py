@@ -1,14 +1,22 @@
 """Read what the flight recorder wrote, also while it writes, and after a crash."""
 
+import os
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
 
 from oomkit.errors import OomkitError
-from oomkit.files.safely import open_regular
+from oomkit.files.safely import open_regular, open_trusted
 from oomkit.guard import recording_format as fmt
-from oomkit.policy.engine.candidate import Candidate
+from oomkit.policy.engine.candidate import Candidate, Start
 from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.starts import Starts, is_recent
+
+MAX_TAUGHT_BYTES = 16 << 20
+"""A guard learns from no larger recording as it starts, which would take it too long."""
+_STEP_S = 1.0
+"""Of samples nearer to each other the first is learnt from: starts take longer to be over."""
 
 
 class RecordingError(OomkitError):
@@ -105,6 +113,66 @@ def read_recording(path: str) -> Recording:
         marks=tuple(_dated(mark, reader.samples) for mark in reader.marks),
         damaged=damaged,
     )
+
+
+class Lessons:
+    """Has what starts of services took learnt from a recording, sample by sample.
+
+    Args:
+        recording: of which the samples are taken in their order.
+        starts: what learns.
+    """
+
+    def __init__(self, recording: Recording, starts: Starts) -> None:
+        self._starts = starts
+        self._kills = sorted(recording.marks, key=_when)
+        self._boot: int | None = None
+        self._taken_s = 0.0
+
+    def take(self, sample: Sample) -> None:
+        """Take in the next sample, and the kills before it."""
+        t_s = sample.reading.t_s
+        if sample.boot != self._boot:
+            self._boot = sample.boot
+            self._starts.begin_boot()
+        elif 0.0 <= t_s - self._taken_s < _STEP_S:
+            return
+        self._taken_s = t_s
+        while self._kills and _when(self._kills[0]) <= (sample.boot, t_s):
+            mark = self._kills.pop(0)
+            if mark.boot == sample.boot:
+                self._starts.killed(mark.pid, mark.t_s)
+        self._starts.see(t_s, sample.wall_s, sample.tasks)
+
+
+def _when(mark: Mark) -> tuple[int, float]:
+    return mark.boot, mark.t_s
+
+
+def starts_in(paths: Iterable[str], *, now_s: float) -> list[Start]:
+    """What recordings teach of the starts of services.
+
+    One that is not there, that others can change, that can't be read or is larger than
+    :data:`MAX_TAUGHT_BYTES` teaches nothing.
+
+    Args:
+        paths: the recordings, the oldest first.
+        now_s: seconds since the epoch; what was last seen long before is left out.
+    """
+    starts = Starts()
+    for path in paths:
+        try:
+            with open(open_trusted(path), "rb") as file:
+                if os.fstat(file.fileno()).st_size > MAX_TAUGHT_BYTES:
+                    continue
+            recording = read_recording(path)
+        except (OSError, RecordingError):
+            continue
+        lessons = Lessons(recording, starts)
+        for sample in recording.samples:
+            lessons.take(sample)
+        starts.begin_boot()
+    return [one for one in starts.known() if is_recent(one.wall_s, now_s)]
 
 
 def _whole_slots(body: memoryview, count: int) -> tuple[list[tuple[int, memoryview]], int]:

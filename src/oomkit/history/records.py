@@ -30,7 +30,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a choice took: see :class:`oomkit.guard.act_record.VictimRecord`.
+    """What a choice took: see :class:`oomkit.guard.records.VictimRecord`.
 
     Attributes:
         name: what people call its cgroup, looked up when it is shown; not recorded.
@@ -51,6 +51,14 @@ class Victim(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...] | None = None
 
 
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What starts of a service took: see :class:`oomkit.policy.engine.starts.Start`."""
+
+    service: str | None = None
+    cpu_s: float | None = None
+    times: int | None = None
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One of the ranking, with what its score was made of."""
 
@@ -63,6 +71,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     dies_with: int | None = None
     verdict: str | None = None
     factors: dict[str, float | None] | None = None
+    starts: tuple[Start, ...] | None = None
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from oomkit.guard.act_record import ActRecord
 from oomkit.guard.records import Origin
-from oomkit.history.recording import Mark, Recording, Sample
+from oomkit.history.recording import Lessons, Mark, Recording, Sample
 from oomkit.history.records import Act as RecordedAct
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.rules import RuleSet
@@ -27,6 +27,7 @@ from oomkit.policy.engine.driver import PolicyDriver
 from oomkit.policy.engine.easing import Ease
 from oomkit.policy.engine.escalation import Signal
 from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.starts import Starts
 from oomkit.policy.records import Policy
 
 _PAGE_KB = 4
@@ -182,13 +183,16 @@ def replay(recording: Recording, policy: Policy) -> Replay:
     missing: tuple[str, ...] = ()
     boot: _Boot | None = None
     before: Sample | None = None
+    starts = Starts()
+    lessons = Lessons(recording, starts)
     for sample in recording.samples:
         if before is None or boot is None or sample.boot != before.boot:
-            boot, before = _Boot(policy, recording.kernel, eased), None
+            boot, before = _Boot(policy, recording.kernel, eased, starts), None
         step_s = sample.reading.t_s - before.reading.t_s if before is not None else 0.0
         longest_s = max(longest_s, step_s)
         if boot.level:
             warned_s += step_s
+        lessons.take(sample)
         found += boot.see(sample)
         missing = boot.driver.decider.watch.missing(sample.reading)
         before = sample
@@ -216,9 +220,9 @@ def _while_recorded(recording: Recording) -> list[Mark]:
 class _Boot:
     """The policy at work from one boot to the next: what it reads, and what it does."""
 
-    def __init__(self, policy: Policy, kernel: str, eased: list[WouldEase]) -> None:
+    def __init__(self, policy: Policy, kernel: str, eased: list[WouldEase], starts: Starts) -> None:
         self._eased = eased
-        self.driver = PolicyDriver(Decider(compile_plan(policy)), self, self)
+        self.driver = PolicyDriver(Decider(compile_plan(policy), starts=starts), self, self)
         self._origin = Origin(policy.name, dry_run=True)
         self._kernel = kernel
         self.level = 0

@@ -4,6 +4,10 @@ import errno
 import os
 from _thread import allocate_lock, start_new_thread
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 _SINGLE = 65536
@@ -107,6 +111,14 @@ class HeldCgroup:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def __enter__(self) -> "Self":
+        """Hold it for a block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of it."""
+        self.close()
 
 
 def _refuse(error: OSError) -> None:

@@ -4,7 +4,6 @@ import errno
 import os
 from collections.abc import Collection
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -113,12 +112,7 @@ class Scanner:
         """Return the scanner itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close all files."""
         self.close()
 

@@ -5,9 +5,17 @@ from collections.abc import Iterator
 from oomkit.policy.compile import compile_plan, match_text
 from oomkit.policy.engine.candidate import Candidate, Ranked
 from oomkit.policy.engine.conditions import KINDS
-from oomkit.policy.engine.evidence import amount, factors_words, plain, score_words, span
+from oomkit.policy.engine.evidence import (
+    amount,
+    factors_words,
+    plain,
+    score_words,
+    span,
+    start_lines,
+)
 from oomkit.policy.engine.matcher import Matcher
 from oomkit.policy.engine.reading import CgroupReading, Reading
+from oomkit.policy.engine.starts import Starts
 from oomkit.policy.engine.trigger import Watch
 from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.records import Condition, How, Origin, Policy, Polling, Rule, Whom
@@ -318,6 +326,7 @@ def effective(
     processes: tuple[Candidate, ...] = (),
     groups: tuple[CgroupReading, ...] = (),
     own_pids: frozenset[int] = frozenset(),
+    starts: Starts | None = None,
 ) -> tuple[str, ...]:
     """What a policy means for one process, a line each.
 
@@ -327,10 +336,11 @@ def effective(
         processes: all processes, it included, to show its place and what is killed with it.
         groups: the memory cgroups.
         own_pids: the guard itself.
+        starts: what starts of services took; None: nothing is known.
     """
     who = f"{candidate.comm}[{candidate.pid}]"
     plan = compile_plan(policy)
-    chooser = Chooser(plan, own_pids=own_pids)
+    chooser = Chooser(plan, own_pids=own_pids, starts=starts)
     ranked = chooser.rank(processes or (candidate,), groups=groups)
     own = next((one for one in ranked if candidate.pid == one.candidate.pid), None)
     own = own or next((r for r in ranked if candidate.pid in {m.pid for m in r.members}), None)
@@ -344,6 +354,7 @@ def effective(
     first = "would be chosen first" if place == 1 else "can be chosen"
     lines = [f"{who} {first}: number {place} of {len(could)} that could be"]
     lines.append(f"it is ranked by {_BY[policy.whom.by]}: {factors_words(own)}{_total(own)}")
+    lines += start_lines([own])
     if place > 1:
         ahead = could[place - 2]
         lines.append(

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from types import TracebackType
 from typing import Self
 
 from oomkit.errors import OomkitError
@@ -53,12 +52,7 @@ class Adjustment:
         """Return the adjustment itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Let go of the process."""
         self.close()
 

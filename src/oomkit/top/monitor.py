@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Collection
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -147,12 +146,7 @@ class Monitor:
         """Return the monitor itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close all files."""
         self.scanner.close()
 

@@ -17,7 +17,7 @@ from oomkit.history.records import (
     Warned,
 )
 from oomkit.policy.engine.conditions import KINDS
-from oomkit.policy.engine.evidence import plain
+from oomkit.policy.engine.evidence import SHOWN, plain, start_words
 from oomkit.printable import printable
 from oomkit.render.document import Table
 from oomkit.render.layout import Column, unbroken
@@ -185,11 +185,21 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
         yield from _listed("victim", _victim(record.victim))
     if record.reason:
         yield f"{'why it':<12}{printable(record.reason)}"
+    yield from _listed("starts", starts_lines(record))
     yield from _listed("signals", _signals(record))
     if record.freed_kb is not None:
         yield f"{'freed':<12}{_freed(record).removeprefix(', ')}"
     if record.outcome is not None:
         yield f"{'outcome':<12}{_outcome(record.outcome)}"
+
+
+def starts_lines(record: Act) -> Iterator[str]:
+    """What was learnt of the starts of services that could have been chosen."""
+    could = [row for row in record.candidates or () if not row.verdict][:SHOWN]
+    known = {start.service: start for row in could for start in row.starts or ()}
+    for start in known.values():
+        if start.service is not None and start.cpu_s is not None and start.times is not None:
+            yield printable(start_words(start.service, start.cpu_s, start.times))
 
 
 def _full_eased(record: Eased) -> Iterator[str]:

@@ -8,7 +8,7 @@ from oomkit.history.replay import KernelKill, Replay, WouldEase, WouldKill
 from oomkit.printable import printable
 from oomkit.render.document import Document, Text
 from oomkit.render.quantities import count_of, kb, label, seconds
-from oomkit.views.history import evidence_lines, local_time, victim_of
+from oomkit.views.history import evidence_lines, local_time, starts_lines, victim_of
 
 _INDENT = " " * 10
 
@@ -77,6 +77,7 @@ def _would(would: WouldKill) -> Iterator[str]:
     yield from evidence_lines(act.evidence)
     expected_kb = act.victim.expected_kb if act.victim is not None else None
     yield f"frees {kb(expected_kb or 0)}; {printable(act.reason or '')}"
+    yield from starts_lines(act)
 
 
 def _would_ease(would: WouldEase) -> Iterator[str]:

@@ -199,6 +199,30 @@ class Growth:
         self._older = self._newer = None
 
 
+class Start:
+    """What the starts of one service took.
+
+    Attributes:
+        name: its unit, or its cgroup.
+        times: how many starts were seen.
+        wall_s: when the last one was, seconds since the epoch.
+        costs_s: CPU seconds of the newest, the oldest first.
+    """
+
+    __slots__ = ("costs_s", "name", "times", "wall_s")
+
+    def __init__(self, name: str, times: int, wall_s: float, costs_s: tuple[float, ...]) -> None:
+        self.name = name
+        self.times = times
+        self.wall_s = wall_s
+        self.costs_s = costs_s
+
+    def cost_s(self) -> float:
+        """The median: one start that was disturbed says nothing of the next."""
+        ordered = sorted(self.costs_s)
+        return ordered[len(ordered) // 2]
+
+
 class Ranked:
     """One choice: a process, or one with all that would die with it.
 
@@ -220,6 +244,7 @@ class Ranked:
         gain_kb: the same with what they would have gone on to take; 0 where that is not weighed.
         verdict: why it can't be chosen; empty where it can.
         note: why it reaches less far than the policy asks; empty otherwise.
+        starts: what was learnt of the services that it takes, and counts as work lost.
     """
 
     __slots__ = (
@@ -235,6 +260,7 @@ class Ranked:
         "note",
         "place",
         "score",
+        "starts",
         "tier",
         "verdict",
         "weighed",
@@ -256,6 +282,7 @@ class Ranked:
         self.gain_kb = 0.0
         self.verdict = ""
         self.note = ""
+        self.starts: tuple[Start, ...] = ()
 
 
 def memories(members: "Sequence[Candidate]") -> "Sequence[Candidate]":
@@ -268,3 +295,15 @@ def memories(members: "Sequence[Candidate]") -> "Sequence[Candidate]":
             seen.add(one.mm_id)
             counted.append(one)
     return counted
+
+
+def leads(one: "Candidate", by_pid: "dict[int, Candidate]") -> bool:
+    """Whether it is the first process of its cgroup: its parent is init, or in another one."""
+    if one.leads is not None:
+        return one.leads
+    if one.ppid <= 1:
+        return True
+    parent = by_pid.get(one.ppid)
+    if parent is None or parent.cgroup is None or one.cgroup is None:
+        return False
+    return parent.cgroup != one.cgroup

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.candidate import Candidate, Ranked
     from oomkit.policy.engine.plan import Plan, Rule
     from oomkit.policy.engine.reading import CgroupReading, Reading
+    from oomkit.policy.engine.starts import Starts
 
 STEP = 0.01
 """Share of memory consumed after which sizes are sampled again."""
@@ -86,6 +87,7 @@ class Decider:
         own_pids: never chosen: the guard itself.
         cpus: of the machine, for how fast its memory can fill; None: unknown.
         dry_run: decide everything, and take no process for dying.
+        starts: what starts of services took; who gave it goes on learning. None: nothing is known.
     """
 
     __slots__ = (
@@ -101,9 +103,10 @@ class Decider:
         own_pids: "AbstractSet[int]" = frozenset(),
         cpus: int | None = None,
         dry_run: bool = False,
+        starts: "Starts | None" = None,
     ) -> None:
         self.watch = Watch(plan, cpus=cpus)
-        self.chooser = Chooser(plan, own_pids=own_pids)
+        self.chooser = Chooser(plan, own_pids=own_pids, starts=starts)
         self.escalation = Escalation(plan, dry_run=dry_run)
         self.easing = Easing(plan, dry_run=dry_run)
         self.growth = Growth(plan.selection.growth_over_s)

@@ -1,5 +1,7 @@
 """Evidence, ranks and acts as lines of text."""
 
+from collections.abc import Sequence
+
 from oomkit.policy.engine import conditions
 from oomkit.policy.engine.candidate import Ranked
 from oomkit.policy.engine.conditions import Evidence
@@ -81,6 +83,18 @@ def ranked_line(one: Ranked) -> str:
     return f"{c.comm}[{c.pid}]{with_it}: {factors_words(one)}{total}{note}"
 
 
+def start_words(name: str, cost_s: float, times: int) -> str:
+    """What was learnt of a service's starts."""
+    seen = "once" if times == 1 else f"{plain(times)} times"
+    return f"{name} took {plain(cost_s)} s of CPU to start, seen {seen}"
+
+
+def start_lines(some: Sequence[Ranked]) -> tuple[str, ...]:
+    """What was learnt of the services that some take, each once."""
+    found = {start.name: start for one in some for start in one.starts}
+    return tuple(start_words(one.name, one.cost_s(), one.times) for one in found.values())
+
+
 def signal_line(signal: Signal, comm: str) -> str:
     """A signal that is sent."""
     return f"SIG{signal.name} to {comm}[{signal.pid}]: {signal.why}"
@@ -97,6 +111,7 @@ def act_lines(name: str, act: Act) -> tuple[str, ...]:
         f"{'chosen' if one is act.choice else f'rank {i}'}: {ranked_line(one)}"
         for i, one in enumerate(could[:SHOWN], 1)
     ]
+    lines += start_lines(could[:SHOWN])
     if len(could) > SHOWN:
         lines.append(f"{len(could) - SHOWN} more could be chosen")
     if act.command is not None:

@@ -1,14 +1,16 @@
 """Supervisors: processes on which others depend; they go behind these, and cost a start."""
 
+from oomkit.policy.engine.candidate import leads
 from oomkit.policy.engine.matcher import Matcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from oomkit.policy.engine.candidate import Candidate, Ranked
+    from oomkit.policy.engine.candidate import Candidate, Ranked, Start
     from oomkit.policy.engine.plan import Selection
     from oomkit.policy.engine.plan_parts import Supervisor
+    from oomkit.policy.engine.starts import Starts
 
 SESSION = "session"
 """All processes of its user depend on it, not only those below it."""
@@ -21,11 +23,13 @@ class Supervisors:
 
     Args:
         selection: of the plan.
+        starts: what starts took; None: nothing is known of any.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_starts")
 
-    def __init__(self, selection: "Selection") -> None:
+    def __init__(self, selection: "Selection", starts: "Starts | None" = None) -> None:
+        self._starts = starts
         self._entries = [(Matcher(one.match.patterns), one) for one in selection.supervisors]
 
     def meant(self, candidates: "Iterable[Candidate]") -> "list[Candidate]":
@@ -41,7 +45,8 @@ class Supervisors:
         for one in meant:
             entry = self._entry_of(one, by_pid)
             if entry is not None:
-                found[one.pid] = Supervised(entry)
+                start = self._starts.of(one) if self._starts is not None else None
+                found[one.pid] = Supervised(entry, start)
         for c in candidates:
             above = ancestors(c, by_pid)
             place = user_slice(c.cgroup)
@@ -69,13 +74,15 @@ class Supervised:
 
     Attributes:
         entry: what the policy says of it.
+        start: what its starts took; None: that is not known, and what the policy says counts.
         dependants: the candidates that depend on it.
     """
 
-    __slots__ = ("dependants", "entry")
+    __slots__ = ("dependants", "entry", "start")
 
-    def __init__(self, entry: "Supervisor") -> None:
+    def __init__(self, entry: "Supervisor", start: "Start | None" = None) -> None:
         self.entry = entry
+        self.start = start
         self.dependants: list[Candidate] = []
 
     def cost_s(self, members: "Iterable[Candidate]") -> float:
@@ -86,7 +93,8 @@ class Supervised:
         """
         counted = {one.pid for one in members}
         lost = (one.cpu_s for one in self.dependants if one.pid not in counted)
-        return self.entry.restart_s + sum(lost, 0.0)
+        start_s = self.entry.restart_s if self.start is None else self.start.cost_s()
+        return start_s + sum(lost, 0.0)
 
 
 def stand_behind(ranked: "Sequence[Ranked]", supervised: "dict[int, Supervised]") -> None:
@@ -134,18 +142,6 @@ def ancestors(one: "Candidate", by_pid: "dict[int, Candidate]") -> "tuple[int, .
             break
         pid = parent.ppid
     return tuple(found)
-
-
-def leads(one: "Candidate", by_pid: "dict[int, Candidate]") -> bool:
-    """Whether it is the first process of its cgroup: its parent is init, or in another one."""
-    if one.leads is not None:
-        return one.leads
-    if one.ppid <= 1:
-        return True
-    parent = by_pid.get(one.ppid)
-    if parent is None or parent.cgroup is None or one.cgroup is None:
-        return False
-    return parent.cgroup != one.cgroup
 
 
 def user_slice(cgroup: str | None) -> str:

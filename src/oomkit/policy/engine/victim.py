@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.plan import Plan, Rule, Selection
     from oomkit.policy.engine.plan_parts import Preference
     from oomkit.policy.engine.reading import CgroupReading
+    from oomkit.policy.engine.starts import Starts
     from oomkit.policy.engine.supervisors import Supervised
 
 WORK_HALF_S = 600.0
@@ -170,6 +171,8 @@ class _Freed:
                 supervised = self.supervised.get(c.pid)
                 if supervised is not None:
                     cpu_s += supervised.cost_s(one.members)
+                    if supervised.start is not None:
+                        one.starts = (*one.starts, supervised.start)
             factors.append(("work", 1.0 - self.work * cpu_s / (cpu_s + WORK_HALF_S)))
         adj = max(c.oom_score_adj for c in one.weighed)
         if self.adj and adj:
@@ -230,6 +233,7 @@ class Chooser:
     Args:
         plan: what ``compile_plan`` made of a policy.
         own_pids: the guard's own processes: never chosen.
+        starts: what starts of services took; None: nothing is known.
 
     Attributes:
         looks_at: fields of a candidate (beyond what ranking always needs) that the plan's
@@ -241,14 +245,20 @@ class Chooser:
         "looks_at",
     )  # fmt: skip
 
-    def __init__(self, plan: "Plan", *, own_pids: "AbstractSet[int]" = frozenset()) -> None:
+    def __init__(
+        self,
+        plan: "Plan",
+        *,
+        own_pids: "AbstractSet[int]" = frozenset(),
+        starts: "Starts | None" = None,
+    ) -> None:
         self._selection = plan.selection
         self._own = own_pids
         self._never = [(one.text, Matcher(one.patterns)) for one in plan.selection.never]
         self._least_kb = plan.selection.least_kb
         self._least_score = plan.selection.least_score
         self._reach = Reach(plan.selection)
-        self._supervisors = Supervisors(plan.selection)
+        self._supervisors = Supervisors(plan.selection, starts)
         matches = [*plan.selection.never, *(one.match for one in plan.selection.prefer)]
         self.looks_at = frozenset(field for match in matches for field, _ in match.patterns)
 

@@ -22,7 +22,7 @@ from oomkit.posture.doctor.finding import (
 )
 from oomkit.render.quantities import count_of, percent
 
-_KEPT = DATABASES | LIFELINES
+_TO_SPARE = DATABASES | LIFELINES
 _NAMED = 5
 _MUCH = 0.1
 """Of RAM, for what a protected unit holds to matter."""
@@ -35,7 +35,7 @@ def findings(case: Case) -> Iterator[Finding]:
     units = case.configuration.units if case.configuration else ()
     for unit in units:
         tasks = [t for t in case.snapshot.tasks if unit.cgroup and in_memcg(t.cgroup, unit.cgroup)]
-        kept = [t for t in tasks if t.comm in _KEPT]
+        kept = [t for t in tasks if t.comm in _TO_SPARE]
         if unit.name.endswith(".service") and "/user@" not in unit.cgroup:
             yield from _stopped_whole(case, unit, tasks, kept)
             yield from _stays_down(case, unit, kept)
@@ -195,8 +195,8 @@ def _taken_along(case: Case, memcg: Memcg) -> Iterator[Finding]:
         return
     inside = [t for t in case.snapshot.tasks if in_memcg(t.cgroup, memcg.path)]
     killable = [row.task for row in case.eligible if row.task.pid in {t.pid for t in inside}]
-    lost = next((t for t in inside if t.comm in _KEPT and t in killable), None)
-    others = {t.comm for t in inside} - _KEPT
+    lost = next((t for t in inside if t.comm in _TO_SPARE and t in killable), None)
+    others = {t.comm for t in inside} - _TO_SPARE
     if lost is None or not others or killable[0] == lost:
         return
     setting = f"cgroup.{memcg.path}.oom_group=false"
