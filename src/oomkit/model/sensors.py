@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Final
 
+from oomkit.model import accounting
 from oomkit.model.advance import charge_rates
 from oomkit.model.domains import is_inside, pools_in
 from oomkit.model.machine import Machine
@@ -174,7 +175,7 @@ class Sensors:
 
     def _available_kb(self, after_s: float) -> float:
         free = self.machine.free + self.rates.free_rate * after_s
-        return self.machine.available(self.file + self.file_rate * after_s, free) * KB
+        return accounting.available(self.machine, self.file + self.file_rate * after_s, free) * KB
 
 
 class _CgroupSensors:

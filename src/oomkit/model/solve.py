@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
-from oomkit.model.demand import Demand, mark_working_sets, task_demands
+from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows
 from oomkit.model.reclaim import Plan, distribute_reclaim
+from oomkit.model.steps import task_demands
+from oomkit.model.working_sets import mark_working_sets
 from oomkit.model.writeback import write_back
 from oomkit.scenario.sums import added
 
