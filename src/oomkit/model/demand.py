@@ -40,14 +40,15 @@ class Demand:
         cpu_share: share of full speed its CPUs allow.
         cpus_given: CPUs it gets.
         speed: share of full speed it reaches.
-        stall: share of its time it waits for memory.
+        throttled: share of its time it sleeps because its cgroup is above ``memory.high``.
+        stall: share of its time it sleeps for memory.
     """
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
         "dirty_file", "domain", "first_read_io", "kernel_cpus", "new_pages", "pace",
         "pages_alike", "passes", "proc", "refaults", "regained", "shared", "speed", "stall",
-        "swap_io", "sync_io", "tables",
+        "swap_io", "sync_io", "tables", "throttled",
     )  # fmt: skip
 
     domain: Domain
@@ -61,6 +62,7 @@ class Demand:
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
         self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
+        self.throttled = 0.0
         self.shared: list[tuple[Pool, float]] = []
 
     def add_refaults(self, pool: Pool, costs: Refaults) -> None:
