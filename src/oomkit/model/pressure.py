@@ -82,19 +82,26 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         return thread
     kernel = demand.kernel_cpus * reclaim_part / count
     cpus = demand.cpus / count
-    thread = Thread(proc, works=min(cpus * speed, 1.0), reclaims=kernel * speed)
-    if 0.0 < demand.cpu_share < 1.0 - _NEGLIGIBLE and cpus > 0.0:
+    share = demand.cpu_share
+    works = min(cpus * speed, 1.0)
+    reclaims = waiting = 0.0
+    if 0.0 < share < 1.0 - _NEGLIGIBLE and cpus > 0.0:
         # It asks for more than its part of the CPUs, so it is ready whenever it does not sleep.
-        ready = speed / demand.cpu_share
-        thread.works = ready * cpus / (cpus + kernel)
-        thread.stalled = max(ready - thread.works - thread.reclaims, 0.0)
-    thread.reclaims = min(thread.reclaims, 1.0 - thread.works)
-    left = 1.0 - thread.works - thread.reclaims
-    thread.stalled = min(thread.stalled, left)
-    thread.asleep = min(demand.stall, left - thread.stalled)
-    thread.stalled += thread.asleep
-    first = queue * (demand.first_read_io + demand.async_io)
-    thread.waits_io = min(speed * first, left - thread.stalled)
+        ready = speed / share
+        works = ready * cpus / (cpus + kernel)
+        waiting = ready - works
+    thread = Thread(proc, works=works)
+    if kernel > 0.0:
+        reclaims = thread.reclaims = min(kernel * speed, 1.0 - works)
+        waiting = max(waiting - reclaims, 0.0)
+    left = 1.0 - works - reclaims
+    if kernel > 0.0 or demand.stall > 0.0:
+        waiting = min(waiting, left)
+        asleep = thread.asleep = min(demand.stall, left - waiting)
+        thread.stalled = waiting + asleep
+    if demand.first_read_io or demand.async_io:
+        first = queue * (demand.first_read_io + demand.async_io)
+        thread.waits_io = min(speed * first, left - thread.stalled)
     return thread
 
 
