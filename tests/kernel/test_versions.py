@@ -22,7 +22,7 @@ from oomkit.kernel.versions import (
         ("2.6.32", "2.6.32"),
         ("2.6.32.71", "2.6.32"),
         ("6.12.111+deb12-cloud-amd64", "6.10"),
-        ("5.15.0-1056-aws", "5.15+5.16+5.18"),
+        ("5.15.0-1056-aws", "5.15+5.16+5.17+5.18"),
         ("5.15.16", "5.15+5.16"),
         ("5.15.2", "5.15"),
         ("6.18.44", "6.14"),
@@ -74,10 +74,10 @@ from oomkit.kernel.versions import (
         ("4.14.355-275.570.amzn2.x86_64", "4.13+5.4+5.16"),
         ("6.1.112-124.190.amzn2023.x86_64", "6.1"),
         ("5.10.198-android13-4-00050-g12f3388846c3-ab11467996", "5.10+5.16+5.18"),
-        ("5.15.167.4-microsoft-standard-WSL2", "5.15+5.16+5.18"),
+        ("5.15.167.4-microsoft-standard-WSL2", "5.15+5.16+5.17+5.18"),
         ("4.4.0-19041-Microsoft", "4.3"),
         ("6.8.12-4-pve", "6.8"),
-        ("5.15.137-lockdown-chromeos", "5.15+5.16+5.18"),
+        ("5.15.137-lockdown-chromeos", "5.15+5.16+5.17+5.18"),
         ("6.6.30-04949-g7c5b7d8e9f0a", "6.2"),
         ("6.12.0-rc4-next-20241025", "6.10"),
         ("6.18.0-rc1+", "6.14"),
@@ -143,7 +143,7 @@ def test_a_rule_set_is_found_by_its_own_name(release: str) -> None:
 
 def test_the_row_of_a_release_shows_its_backports() -> None:
     since = [change.since for change in range_of("5.15.0-1056-aws").changes]
-    assert since == ["5.15", "5.16", "5.18"]
+    assert since == ["5.15", "5.16", "5.17", "5.18"]
 
 
 @pytest.mark.parametrize("text", ["", "5.", "five", "5.x", "5..1"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.model import address_space
+from oomkit.model import accounting, address_space
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PROCESS_PAGES, Proc
@@ -228,13 +228,13 @@ def test_pages_by_use_sum_to_the_machine(states: tuple[Any, Any], processes: int
     on = machine()
     for pid, state in enumerate(states, 100):
         process(on, pid).state = state
-    uses = on.page_usage()
+    uses = accounting.page_usage(on)
     assert uses["kernel"] == on.kernel + PROCESS_PAGES * processes
     assert uses["tables"] == 2 * Mm.BASE_TABLES
     holding(on.procs[0], 300.0).mm.locked = 20.0
     on.file("f", None).dirty = 7.0
     on.tmpfs_of(None).resident = 11.0
-    used = on.page_usage()
+    used = accounting.page_usage(on)
     assert (used["anon"], used["locked"], used["dirty"], used["shmem"]) == (300.0, 20.0, 7.0, 11.0)
 
 
@@ -246,7 +246,7 @@ def test_memory_as_the_kernels_rules_read_it() -> None:
     page, shared = on.file("f", None), on.tmpfs_of(None)
     page.resident, page.dirty, shared.resident, shared.swapped = 500.0, 40.0, 60.0, 6.0
     on.committed = 1234.5
-    memory = on.memory()
+    memory = accounting.memory(on)
     assert memory.file_pages == 500 + 40 + 60 + on.rootfs
     assert memory.shmem_pages == 60 + on.rootfs
     assert memory.anon_pages == 320
@@ -264,11 +264,11 @@ def test_what_a_kernel_calls_available(kernel: str, mark: str) -> None:
     on = machine(kernel=kernel)
     low = on.watermarks.low_pages
     held = getattr(on.watermarks, mark)
-    assert on.available(0.0, 50_000.0) == 50_000.0 - held
-    assert on.available(100.0, 50_000.0) == 50_000.0 - held + 50.0
-    assert on.available(4.0 * low, 50_000.0) == 50_000.0 - held + 3.0 * low
-    assert on.available(0.0, held - 1.0) == 0.0
-    assert on.available(0.0) == on.free - held
+    assert accounting.available(on, 0.0, 50_000.0) == 50_000.0 - held
+    assert accounting.available(on, 100.0, 50_000.0) == 50_000.0 - held + 50.0
+    assert accounting.available(on, 4.0 * low, 50_000.0) == 50_000.0 - held + 3.0 * low
+    assert accounting.available(on, 0.0, held - 1.0) == 0.0
+    assert accounting.available(on, 0.0) == on.free - held
 
 
 def test_limits_by_the_names_of_a_scenario() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.model import cpu, disk
+from oomkit.model.boot import mem_total_pages
 from oomkit.model.demand import Demand, amplification
-from oomkit.model.machine import mem_total_pages
 from oomkit.model.pools import Group, Mm, Pool, PoolFlow
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oomkit.model import ModelError, play
+from oomkit.model import ModelError, accounting, play
 from oomkit.model.engine import Engine
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates, solve
@@ -127,7 +127,7 @@ def test_pages_swap_and_cpu_are_conserved(chosen: Scenario) -> None:
     except ModelError:
         return
     engine.run()
-    swap = engine.machine.swap_total - engine.machine.memory().free_swap_pages
+    swap = engine.machine.swap_total - accounting.memory(engine.machine).free_swap_pages
     owners = sum(pool.swapped for pool in engine.machine.pools())
     assert swap == pytest.approx(owners, abs=2)
 

@@ -6,13 +6,13 @@ Each expected value is worked out by hand from the figures beside it, to both si
 import pytest
 
 from oomkit.model.demand import Demand
-from oomkit.model.domains import AT_LIMIT_PAGES, count_usage
+from oomkit.model.domains import AT_LIMIT_PAGES, Domain, count_usage
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm, Pool
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import distribute_reclaim, make_plan, reclaim_from
 from oomkit.model.sensors import Counters, Sensors, limit_kb, working_set_kb
-from oomkit.model.solve import Rates, pressure
+from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.writeback import dirty_thresholds, write_back
 from oomkit.scenario.format import Task
@@ -152,24 +152,6 @@ def test_writers_wait_for_the_flushers_at_the_higher_threshold() -> None:
     assert (gentle.pace, gentle.alloc_rate) == (100.0, 100.0), "slower than the disk"
 
 
-@pytest.mark.parametrize(("stalls", "some", "full"), [
-    ([], 0.0, 0.0), ([(0.5, 0.0)], 0.5, 0.5), ([(0.5, 0.5)], 0.5, 0.25),
-    ([(0.5, 0.0), (0.5, 0.0)], 0.75, 0.75), ([(1.0, 2.0)], 1.0, 0.0),
-])  # fmt: skip
-def test_some_stall_and_nothing_else_runs(
-    stalls: list[tuple[float, float]], some: float, full: float
-) -> None:
-    """As if stalls were independent: 1 - (1 - a)(1 - b), and that times who does not run."""
-    demands = []
-    for stall, cpus in stalls:
-        made = Demand(Proc(Task(name="x", steps=()), 1, 100, 1, Mm(1, None), ()))
-        made.stall, made.cpus, made.speed = stall, cpus, 1.0
-        demands.append(made)
-    system = Demand(None)
-    system.stall = 1.0
-    assert pressure([*demands, system]) == pytest.approx((some, full))
-
-
 # What a policy reads
 
 
@@ -230,7 +212,7 @@ def test_a_cgroup_is_read_as_it_will_be_then() -> None:
     assert (own.path, own.usage_kb, own.limit_kb, own.swap_kb) == (
         "/g", (305.0 + 16.0) * 4, 4000.0, 36.0,
     )  # fmt: skip
-    assert (own.pgscan_pages, own.request_kb) == (6.0, 100.0)
+    assert (own.pgscan_pages, own.request_kb) == (0.0, 100.0)
     # 45 of the file are in no use, or dirty; shared memory grows.
     assert own.working_set_kb == (305.0 - 45.0 + 20.0) * 4
     assert working_set_kb(on, on.groups["g"]) == 260.0 * 4
@@ -242,8 +224,23 @@ def test_a_cgroup_is_read_as_it_will_be_then() -> None:
     assert falling.pace(1.0).groups["/g"].working_set_kb_s == 0.0
     assert falling.pace(1.0).groups["/g"].limit_kb_s == 0.0
     made.advance(3.0)
-    assert made.reading(0.0).cgroups[0].pgscan_pages == 9.0
     assert made.reading(0.0).pgscan_pages == 9.0
+
+
+def test_lists_are_scanned_as_they_are_long() -> None:
+    """Of 40 for the outer limit a quarter is scanned in one cgroup, 7 for a limit of its own."""
+    on = machine({"name": "a", "max": "4M"}, {"name": "a/b", "max": "2M"}, {"name": "a/c"})
+    pools = [file(on, 100.0, "a/b"), file(on, 250.0, "a/c"), file(on, 50.0, "a")]
+    count_usage(on)
+    rates = still(on)
+    for name, scan, inside in (("a", 40.0, pools), ("a/b", 7.0, pools[:1])):
+        plan = make_plan(inside, swap_left=0.0, swappiness=60, waiting=0)
+        domain = rates.domains[on.groups[name]] = Domain(on.groups[name], inside, plan)
+        domain.scan = scan
+    made = sensors(on, rates)
+    assert [one.pgscan_pages for one in made.reading(2.0).cgroups] == [94.0, 34.0, 50.0]
+    made.advance(3.0)
+    assert [one.pgscan_pages for one in made.reading(0.0).cgroups] == [141.0, 51.0, 75.0]
 
 
 # What is set, and what a task asks for

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.model import play
+from oomkit.model import accounting, play
 from oomkit.model.engine import Engine
 from oomkit.model.machine import Machine
 from oomkit.scenario import Run, ScenarioError, scenario_from
@@ -72,9 +72,11 @@ def test_pages_freed_lazily_stay_rss_and_count_as_available() -> None:
     assert rss_mb(lazy) == rss_mb(full) == [pytest.approx(100.0)]
     assert (lazy.free, lazy.committed) == (full.free, full.committed)
     kept = min(30 * MB, lazy.watermarks.low_pages)
-    gained = (lazy.memory().available_pages or 0) - (full.memory().available_pages or 0)
+    gained = (accounting.memory(lazy).available_pages or 0) - (
+        accounting.memory(full).available_pages or 0
+    )
     assert gained == pytest.approx(60 * MB - kept, abs=2)
-    assert lazy.memory().anon_pages == full.memory().anon_pages
+    assert accounting.memory(lazy).anon_pages == accounting.memory(full).anon_pages
 
 
 def test_memory_that_is_short_takes_them_without_swap_and_without_a_kill() -> None:
@@ -129,7 +131,7 @@ def test_children_touch_the_shared_mapping_of_their_parent_once() -> None:
     assert [proc.mm.rss() - proc.mm.BASE_RSS for proc in four.procs] == [
         pytest.approx(100 * MB, abs=34)
     ] * 4
-    shmem = four.memory().shmem_pages - four.rootfs
+    shmem = accounting.memory(four).shmem_pages - four.rootfs
     assert shmem == pytest.approx(100 * MB, abs=34)
     # What two children more take: their kernel memory and page tables, of the mapping as well.
     more = alone.free - four.free
@@ -246,8 +248,8 @@ def test_huge_pages_set_aside_are_no_rss_no_charge_and_nobody_elses() -> None:
     assert used.free == unused.free
     assert rss_mb(used) == [0.0]
     assert (used.committed, used.hugetlb_reserved) == (unused.committed, 100 * MB)
-    assert used.memory().hugetlb_pages == 60 * 512
-    assert none.memory().hugetlb_pages == 0
+    assert accounting.memory(used).hugetlb_pages == 60 * 512
+    assert accounting.memory(none).hugetlb_pages == 0
     assert used.now == pytest.approx(0.5, abs=0.01)
 
 

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 
 from oomkit.model.advance import horizon
-from oomkit.model.demand import Demand, mark_working_sets, reads_a_page, task_demands
+from oomkit.model.demand import Demand, reads_a_page
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.responsiveness import response_s
 from oomkit.model.solve import Rates, solve
+from oomkit.model.steps import task_demands
 from oomkit.model.tasks import Proc
+from oomkit.model.working_sets import mark_working_sets
 from oomkit.scenario.format import Step
 from tests.model.test_address_spaces import holding, process
 from tests.model.test_horizon import file, machine, still

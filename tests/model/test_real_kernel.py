@@ -1,13 +1,15 @@
 """The model beside recorded outcomes of a real 6.12 (tests/data/real-kernel/README.md)."""
 
 import csv
-from statistics import median
+import json
+from bisect import bisect_right
+from statistics import fmean, median
 from typing import Any
 
 import pytest
 
 from oomkit.model import play
-from oomkit.scenario import scenario_from
+from oomkit.scenario import read_scenario, scenario_from
 from tests.model.real_kernel import DATA, as_scenario, recorded
 
 UNDECIDED = {
@@ -75,3 +77,24 @@ def test_five_hogs_curve_of_available_memory() -> None:
     assert len(errors) > 200
     assert median(errors) / total_mb < 0.08
     assert [kill.task for kill in record.kills] == ["g20", "g16", "g12"]
+
+
+PRESSURE: dict[str, Any] = json.loads((DATA / "pressure" / "psi.json").read_text())
+
+
+@pytest.mark.parametrize("name", PRESSURE)
+def test_pressure_is_what_a_real_kernel_counted(name: str) -> None:
+    """Of some and of full alike, avg10 over the whole run, six points in a hundred off at most."""
+    found = dict(PRESSURE[name])
+    rows = found.pop("t_s_some_full")
+    values = [f"machine.{key}={value}" for key, value in found.items()]
+    scenario = read_scenario(str(DATA / "pressure" / f"{name}.toml"), overrides=values)
+    samples = play(scenario, sample_s=0.1).samples
+    gaps = []
+    for t_s, *real in rows:
+        at = bisect_right(samples.t_s, t_s) - 1
+        if t_s <= samples.t_s[-1]:
+            modelled = samples.psi_some_avg10[at], samples.psi_full_avg10[at]
+            gaps.append([abs(one - other) for one, other in zip(real, modelled, strict=True)])
+    assert len(gaps) > 0.8 * len(rows)
+    assert max(fmean(column) for column in zip(*gaps, strict=True)) < 6.0

@@ -96,6 +96,13 @@ CHANGES: tuple[Change, ...] = (
         ),
     ),
     Change(
+        since="5.17",
+        sets={"psi_full": "all_stalled"},
+        what="PSI's full counts a CPU whose runnable tasks all reclaim (TSK_MEMSTALL_RUNNING)",
+        meaning="a cgroup whose tasks all reclaim is stalled, also while others have the CPU",
+        backports=(("5.15", 55),),
+    ),
+    Change(
         since="5.18",
         sets={"oom_reaper_delay_s": 2},
         what="oom_reaper waits two seconds",

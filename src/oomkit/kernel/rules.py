@@ -110,6 +110,8 @@ class RuleSet(Record, frozen=True, kw_only=True):
             is left (``get_scan_count()`` in mm/vmscan.c).
         mem_available: ``/proc/meminfo`` has MemAvailable, and how it is computed.
         psi: pressure stall information exists.
+        psi_full: a CPU is in ``full`` while a task waits for memory and ``none_runs``, or while
+            those that run or are ready are ``all_stalled``; ``kernel/sched/psi.c``.
         oom_dump_tasks: default of the knob.
         stall_warning: an allocation that takes more than ten seconds is reported.
         sock_throttled: ``memory.events`` counts ``sock_throttled``.
@@ -230,6 +232,7 @@ class RuleSet(Record, frozen=True, kw_only=True):
     swaps_at_zero: bool = True
     mem_available: Literal["none", "low_watermarks", "totalreserve"] = "none"
     psi: bool = False
+    psi_full: Literal["none_runs", "all_stalled"] = "none_runs"
     oom_dump_tasks: int = 0
     stall_warning: bool = False
     sock_throttled: bool = False

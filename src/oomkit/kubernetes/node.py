@@ -7,7 +7,7 @@ from oomkit.errors import OomkitError
 from oomkit.kubernetes import rules
 from oomkit.kubernetes.pod import CRITICAL, Container, MemoryVolume, Pod
 from oomkit.kubernetes.rules import Kubelet
-from oomkit.model.machine import mem_total_pages
+from oomkit.model.boot import mem_total_pages
 from oomkit.model.tasks import PAGE
 from oomkit.records import Record
 from oomkit.render.quantities import kb

@@ -9,6 +9,7 @@ from oomkit.kernel.overcommit import (
     vm_enough_memory,
 )
 from oomkit.kernel.state import Memory
+from oomkit.model import accounting
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm, Pool
 from oomkit.model.snapshot import task_record
@@ -31,7 +32,7 @@ def charge(machine: Machine, proc: Proc, pages: float) -> str | None:
     """
     refusal = None
     if machine.sysctl.overcommit_memory != OVERCOMMIT_ALWAYS:
-        memory = machine.memory() if _depends_on_usage(machine) else machine.commit_memory()
+        memory = _memory(machine)
         refusal = _refusal(machine, proc, pages, memory)
     if refusal is None:
         machine.committed += pages
@@ -107,7 +108,7 @@ def first_refusal(machine: Machine) -> tuple[Proc, str] | None:
             _grant(machine, proc, min(piece - begun, left_of_step))
             continue
         asked = min(piece, left_of_step)
-        memory = machine.memory() if _depends_on_usage(machine) else machine.commit_memory()
+        memory = _memory(machine)
         refusal = _refusal(machine, proc, asked, memory)
         if refusal is not None:
             return proc, refusal
@@ -131,7 +132,7 @@ def _grant(machine: Machine, proc: Proc, pages: float) -> None:
 
 def _is_near_limit(machine: Machine, growing: list[Proc]) -> bool:
     """Whether it matters which task comes to its next piece first."""
-    memory = machine.memory()
+    memory = accounting.memory(machine)
     left = min(_pages_left(machine, proc, memory) for proc in growing)
     return left <= _margin_pages(growing)
 
@@ -159,7 +160,7 @@ def headroom_s(machine: Machine, growing: list[tuple[Proc, float]], estimate_rat
     rate = added(rate for _, rate in asking) if never else -estimate_rate
     if rate <= 0.0 or not asking:
         return soonest
-    memory = machine.memory()
+    memory = accounting.memory(machine)
     procs = [proc for proc, _ in asking]
     left = min(_pages_left(machine, proc, memory) for proc in procs)
     return min(soonest, max(left - _margin_pages(procs) + 1.0, 1.0) / rate)
@@ -170,6 +171,12 @@ def _pages_left(machine: Machine, proc: Proc, memory: Memory) -> int:
         1, memory, machine.sysctl, machine.rules, task=task_record(machine, proc)
     )
     return answer.limit_pages or 0
+
+
+def _memory(machine: Machine) -> Memory:
+    if _depends_on_usage(machine):
+        return accounting.memory(machine)
+    return accounting.commit_memory(machine)
 
 
 def can_refuse(machine: Machine) -> bool:

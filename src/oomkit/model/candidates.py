@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.state import OOM_DISABLE, OOM_SCORE_ADJ_MIN
-from oomkit.model.machine import UPTIME_AT_START_S, Machine
+from oomkit.model.boot import UPTIME_AT_START_S
+from oomkit.model.machine import Machine
 from oomkit.model.sensors import KB, limit_kb, working_set_kb
 from oomkit.model.snapshot import INIT, take_snapshot
 from oomkit.model.tasks import Proc

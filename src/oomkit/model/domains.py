@@ -24,9 +24,12 @@ class Domain:
         exits: pages that exiting processes free, pages a second.
         release: these, and what can be reclaimed once it is written to disk.
         blocked: nothing is left to reclaim.
+        scan: pages it reclaims a second.
     """
 
-    __slots__ = ("anon_share", "blocked", "exits", "group", "need", "plan", "pools", "release")
+    __slots__ = (
+        "anon_share", "blocked", "exits", "group", "need", "plan", "pools", "release", "scan",
+    )  # fmt: skip
 
     def __init__(self, group: Group | None, pools: list[Pool], plan: Plan | None = None) -> None:
         self.group = group
@@ -37,6 +40,7 @@ class Domain:
         self.exits = 0.0
         self.release = 0.0
         self.blocked = False
+        self.scan = 0.0
 
 
 Domains = dict[Group | None, Domain]

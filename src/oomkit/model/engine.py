@@ -5,11 +5,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from oomkit.errors import ModelError
-from oomkit.model import address_space
+from oomkit.model import accounting, address_space
 from oomkit.model.advance import advance, horizon
+from oomkit.model.boot import set_limits
 from oomkit.model.domains import count_usage, pools_in, run_kswapd
 from oomkit.model.lifecycle import Lifecycle
-from oomkit.model.machine import Machine, set_limits
+from oomkit.model.machine import Machine
 from oomkit.model.oom import OomKiller
 from oomkit.model.policy_driver import PolicyDriver
 from oomkit.model.psi import Psi
@@ -283,7 +284,7 @@ class Engine:
         machine.now = start + seconds
         self.sampler.end_piece(start, seconds, rates, response)
         if self._audit:
-            machine.audit()
+            accounting.audit(machine)
 
     def _end_run(self) -> Outcome:
         now = self.machine.now

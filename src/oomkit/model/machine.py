@@ -4,31 +4,26 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from oomkit.errors import ModelError
-from oomkit.kernel.state import Memory, Sysctl
+from oomkit.kernel.state import Sysctl
 from oomkit.kernel.versions import rules_for
 from oomkit.kernel.watermarks import BOOST_FACTOR, watermarks_for
+from oomkit.model.boot import (
+    UPTIME_AT_START_S,
+    groups_of,
+    kernel_pages,
+    mem_total_pages,
+    page_cost_s,
+    rootfs_pages,
+)
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import HUGE_PAGE, PAGE, PROCESS_PAGES, Proc
-from oomkit.records import as_dict, field_names
+from oomkit.records import field_names
 from oomkit.scenario.definitions import probe_of
-from oomkit.scenario.format import COSTS, Cgroup, Scenario
-from oomkit.scenario.format import Machine as MachineSpec
+from oomkit.scenario.format import Scenario
 from oomkit.scenario.sums import added
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
-
-_IMAGE_BYTES: Final = 41344 * 1024
-"""What a 6.x kernel for virtual machines reserves for its image and early tables."""
-
-_KERNEL_BYTES: Final = 24064 * 1024
-"""Slab, per-CPU and other kernel memory of a minimal system after boot."""
-
-ROOTFS_PAGES: Final = 749
-"""An initramfs' files: page cache that can't be dropped."""
-
-UPTIME_AT_START_S: Final = 60
-"""Seconds between the machine's boot and the start of the scenario."""
 
 ZRAM_OUT_COST: Final = 3.34
 """CPU time of swapping a page out to zram, in faults: found, unmapped, and compressed by lz4."""
@@ -105,14 +100,10 @@ class Machine:
         self.low_since_s: float | None = None
         self.change_count = 0
         self.rules: RuleSet = rules_for(spec.kernel)
-        ram = spec.ram_bytes
         self.total = mem_total_pages(spec)
         if self.total == 0:
             raise ModelError("machine.reserved: the kernel reserves all of the RAM")
-        kernel = spec.kernel_bytes
-        if kernel is None:
-            kernel = min(_KERNEL_BYTES, ram // 8) + ram // 128
-        self.kernel = float(kernel // PAGE)
+        self.kernel = float(kernel_pages(spec))
         self.rootfs = float(rootfs_pages(self.total))
         self.zram_total = spec.zram_bytes // PAGE
         self.zram_cost = 1.0 / spec.compression + ZRAM_OVERHEAD
@@ -126,12 +117,12 @@ class Machine:
         self.cpus_worth = float(spec.cpus) if worth is None else min(worth, float(spec.cpus))
         self.disk_pages_s = spec.disk_bytes_s / PAGE
         self.fault_pages_s = spec.fault_bytes_s / PAGE
-        self.share_s = _cost_s(spec, "share_bytes_s")
-        self.map_s = _cost_s(spec, "map_bytes_s")
-        self.first_read_s = _cost_s(spec, "first_read_bytes_s")
-        self.read_s = _cost_s(spec, "read_bytes_s")
-        self.swap_out_s = _cost_s(spec, "swap_out_bytes_s")
-        self.swap_in_s = _cost_s(spec, "swap_in_bytes_s")
+        self.share_s = page_cost_s(spec, "share_bytes_s")
+        self.map_s = page_cost_s(spec, "map_bytes_s")
+        self.first_read_s = page_cost_s(spec, "first_read_bytes_s")
+        self.read_s = page_cost_s(spec, "read_bytes_s")
+        self.swap_out_s = page_cost_s(spec, "swap_out_bytes_s")
+        self.swap_in_s = page_cost_s(spec, "swap_in_bytes_s")
         self.zram_out_s = ZRAM_OUT_COST / self.fault_pages_s
         self.zram_in_s = ZRAM_IN_COST / self.fault_pages_s
         self.unmovable_pages = spec.unmovable_bytes / PAGE
@@ -141,7 +132,7 @@ class Machine:
         self._mms: list[Mm] | None = None
         self.files: dict[str, Pool] = {}
         self.tmpfs: dict[Group | None, Pool] = {}
-        self.groups = _groups(scenario.cgroups)
+        self.groups = groups_of(scenario.cgroups)
         self.knobs: dict[str, int] = {}
         self.committed = 0.0
         self._pools: list[Pool] = []
@@ -337,84 +328,6 @@ class Machine:
             return watermarks.goal_pages + self.boost
         return float(watermarks.wake_pages)
 
-    def page_usage(self) -> dict[str, float]:
-        """Pages by use; with ``free`` they sum to ``total``."""
-        uses = dict.fromkeys(("anon", "shmem", "file", "lazy", "dirty", "tables", "locked"), 0.0)
-        for pool in self.pools():
-            uses[pool.kind] += pool.resident
-            uses["dirty"] += pool.dirty
-        processes = 0
-        for mm in self.mms():
-            uses["tables"] += mm.tables
-            uses["locked"] += mm.locked
-        for proc in self.procs:
-            processes += proc.alive
-        uses["kernel"] = self.kernel + processes * PROCESS_PAGES
-        uses["rootfs"] = self.rootfs
-        uses["zram"] = self.zram_held
-        uses["hugetlb"] = self.hugetlb_total
-        uses["free"] = self.free
-        return uses
-
-    def audit(self) -> None:
-        """Check that the pages of all uses add up to the machine's.
-
-        Raises:
-            AssertionError: memory accounting is inconsistent; the message says where.
-        """
-        uses = self.page_usage()
-        slack = 1e-6 * self.total + 1e-3
-        assert abs(added(uses.values()) - self.total) < slack, f"pages: {uses} of {self.total}"
-        assert all(value > -slack for value in uses.values()), f"negative: {uses}"
-        assert self.swap_used() <= self.swap_total + slack, "more swap used than there is"
-
-    def memory(self) -> Memory:
-        """The machine's memory as the kernel's rules read it."""
-        uses = self.page_usage()
-        file = uses["file"] + uses["dirty"]
-        return Memory(
-            total_ram_pages=self.total,
-            total_swap_pages=self.swap_total,
-            free_pages=int(self.free),
-            available_pages=int(self.available(file + uses["lazy"])),
-            free_swap_pages=max(int(self.swap_total - self.swap_used()), 0),
-            file_pages=int(file + uses["shmem"] + self.rootfs),
-            shmem_pages=int(uses["shmem"] + self.rootfs),
-            anon_pages=int(uses["anon"] + uses["lazy"] + uses["locked"]),
-            slab_unreclaimable_pages=int(uses["kernel"]),
-            pgtable_pages=int(uses["tables"]),
-            committed_pages=int(self.committed),
-            hugetlb_pages=int(self.hugetlb_total),
-            totalreserve_pages=self.watermarks.totalreserve_pages,
-            min_wmark_pages=self.watermarks.min_pages,
-            low_wmark_pages=self.watermarks.low_pages,
-            high_wmark_pages=self.watermarks.high_pages,
-        )
-
-    def commit_memory(self) -> Memory:
-        """Memory as far as limits of Committed_AS need it, without what is in use for what."""
-        return Memory(
-            total_ram_pages=self.total,
-            total_swap_pages=self.swap_total,
-            committed_pages=int(self.committed),
-            hugetlb_pages=int(self.hugetlb_total),
-        )
-
-    def available(self, file: float, free: float | None = None) -> float:
-        """MemAvailable, also for kernels that don't print it.
-
-        Args:
-            file: pages of page cache.
-            free: free pages; None: as many as now.
-        """
-        held = (
-            self.watermarks.low_pages
-            if self.rules.mem_available == "low_watermarks"
-            else self.watermarks.totalreserve_pages
-        )
-        free = self.free if free is None else free
-        return max(free - held + file - min(file / 2, self.watermarks.low_pages), 0.0)
-
     def uptime_s(self) -> float:
         """Seconds since the machine was booted."""
         return UPTIME_AT_START_S + self.now
@@ -471,45 +384,3 @@ class Machine:
 
 def _pid(proc: Proc) -> int:
     return proc.pid
-
-
-def _cost_s(spec: MachineSpec, name: str) -> float:
-    """CPU seconds of a page, from what one CPU does in a second or :data:`COSTS`."""
-    rate: float | None = getattr(spec, name)
-    return PAGE / rate if rate is not None else COSTS[name] * PAGE / spec.fault_bytes_s
-
-
-def rootfs_pages(total_pages: int) -> int:
-    """Pages of the initramfs on a machine with that MemTotal."""
-    return min(ROOTFS_PAGES, total_pages // 64)
-
-
-def mem_total_pages(spec: MachineSpec) -> int:
-    """MemTotal of a machine: its RAM without what the kernel never hands out."""
-    ram, reserved = spec.ram_bytes, spec.reserved_bytes
-    if reserved is None:
-        reserved = min(_IMAGE_BYTES, ram // 4) + ram // 64
-    return (ram - min(reserved, ram)) // PAGE
-
-
-def _groups(specs: tuple[Cgroup, ...]) -> dict[str, Group]:
-    """The cgroups by path; ancestors that the scenario leaves out are unlimited."""
-    groups: dict[str, Group] = {}
-    for spec in sorted(specs, key=lambda spec: spec.name.count("/")):
-        parent = None
-        parts = spec.name.split("/")
-        for depth in range(1, len(parts) + 1):
-            path = "/".join(parts[:depth])
-            parent = groups.setdefault(path, Group(path, parent))
-        set_limits(groups[spec.name], as_dict(spec))
-    return groups
-
-
-def set_limits(group: Group, values: dict[str, object]) -> None:
-    """Set a cgroup's limits from fields of :class:`~oomkit.scenario.format.Cgroup`, by name."""
-    for field, value in values.items():
-        if field.endswith("_bytes"):
-            pages = float("inf") if value is None else float(str(value)) // PAGE
-            setattr(group, f"{field.removesuffix('_bytes')}_pages", pages)
-        elif field != "name":
-            setattr(group, field, value)

@@ -3,7 +3,7 @@
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Memcg, Memory, Snapshot, Sysctl, Task
 from oomkit.kernel.watermarks import Watermarks, watermarks_for
-from oomkit.model.machine import ROOTFS_PAGES
+from oomkit.model.boot import ROOTFS_PAGES
 from oomkit.model.snapshot_tasks import SMALL_PAGES, Entries, Entry, task_of, unused
 from oomkit.model.tasks import PAGE
 from oomkit.records import Record, field_names, replace

@@ -37,7 +37,7 @@ class Pool:
         size: of a file, its pages known so far; of shared memory that was reserved, all of it.
         peak_resident: of a file, the most pages that were ever in memory; the rest was never read.
         hot: pages in constant use, the counterpart of the kernel's active list, as of the last
-            :func:`~oomkit.model.demand.mark_working_sets`; the rest is evicted first.
+            :func:`~oomkit.model.working_sets.mark_working_sets`; the rest is evicted first.
         oldest_s: when the oldest of the rest was last used, seconds since the start.
         newest_s: when the newest was. Those between are as many at any time.
     """

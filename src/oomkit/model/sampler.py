@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import accumulate, compress
 from typing import Final, NamedTuple
 
+from oomkit.model import accounting
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
 from oomkit.model.responsiveness import Prober
@@ -323,7 +324,7 @@ class Sampler:
         free = machine.free
         return (
             free,
-            machine.available(file),
+            accounting.available(machine, file),
             file - lazy + shared + machine.rootfs,
             max(machine.swap_total - swapped, 0.0),
         )

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from typing import Final
 
+from oomkit.model import accounting
 from oomkit.model.advance import charge_rates
-from oomkit.model.domains import is_inside, pools_in
+from oomkit.model.domains import pools_in
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool
+from oomkit.model.pressure import pressure_in
 from oomkit.model.psi import Psi
-from oomkit.model.solve import Rates, pressure
+from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE
 from oomkit.policy.engine.reading import CgroupReading, Pace, Reading
 from oomkit.scenario.sums import added
@@ -174,7 +176,7 @@ class Sensors:
 
     def _available_kb(self, after_s: float) -> float:
         free = self.machine.free + self.rates.free_rate * after_s
-        return self.machine.available(self.file + self.file_rate * after_s, free) * KB
+        return accounting.available(self.machine, self.file + self.file_rate * after_s, free) * KB
 
 
 class _CgroupSensors:
@@ -184,12 +186,12 @@ class _CgroupSensors:
         self.group = group
         self.usage_rate = 0.0
         pools = pools_in(machine, group)
-        flows = (rates.flows.get(pool) for pool in pools)
-        self.scan = added(flow.evict for flow in flows if flow is not None)
+        self.scan = _scan_rate(group, rates)
         self.inactive = added(map(_inactive, pools))
         in_use = added(_in_use_rate(pool, rates) for pool in pools)
         self.working_set_rate = max(in_use, 0.0)
-        self.some, self.full = pressure(d for d in rates.demands if is_inside(d.proc, group))
+        counts = machine.rules.psi_full == "all_stalled"
+        self.some, self.full = pressure_in(rates.threads, group, counts_reclaimers=counts)
 
     def reading(self, counters: Counters, after_s: float) -> CgroupReading:
         own = counters.groups[self.group]
@@ -228,6 +230,28 @@ class _CgroupSensors:
         own.some_s += self.some * seconds
         own.full_s += self.full * seconds
         own.pgscan += self.scan * seconds
+
+
+def _scan_rate(group: Group, rates: Rates) -> float:
+    """Pages a second that are scanned in a cgroup and below.
+
+    Of what is scanned for a limit above it, or for the machine, each cgroup has a part as its lists
+    are long, whatever is found there (``shrink_node_memcgs()``, ``get_scan_count()``, 3.10-7.3).
+    """
+    found = 0.0
+    for limit, domain in rates.domains.items():
+        if domain.plan is None or domain.scan <= 0.0:
+            continue
+        if limit is not None and group in limit.ancestry:
+            found += domain.scan
+        elif limit is None or limit in group.ancestry:
+            whole = inside = 0.0
+            for pool in domain.plan.pools:
+                whole += pool.resident
+                if pool.group is not None and group in pool.group.ancestry:
+                    inside += pool.resident
+            found += domain.scan * inside / whole if whole > 0.0 else 0.0
+    return found
 
 
 def _inactive(pool: Pool) -> float:

@@ -3,7 +3,9 @@
 from typing import Final
 
 from oomkit.kernel import state
-from oomkit.model.machine import UPTIME_AT_START_S, Machine
+from oomkit.model import accounting
+from oomkit.model.boot import UPTIME_AT_START_S
+from oomkit.model.machine import Machine
 from oomkit.model.pools import Group
 from oomkit.model.tasks import Proc
 
@@ -25,7 +27,7 @@ def take_snapshot(machine: Machine) -> state.Snapshot:
     """The whole machine at this moment; tasks in the order in which they were created."""
     return state.Snapshot(
         kernel=machine.spec.kernel,
-        memory=machine.memory(),
+        memory=accounting.memory(machine),
         sysctl=machine.sysctl,
         tasks=(INIT, *(task_record(machine, p) for p in machine.procs if p.alive)),
         memcgs=tuple(_memcg(group) for group in machine.groups.values()),

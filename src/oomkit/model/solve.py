@@ -1,16 +1,18 @@
 """The rates that hold until the next event: how fast each task runs, and where pages flow."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
-from oomkit.model.demand import Demand, mark_working_sets, task_demands
+from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows
+from oomkit.model.pressure import Thread, pressure, threads_of
 from oomkit.model.reclaim import Plan, distribute_reclaim
+from oomkit.model.steps import task_demands
+from oomkit.model.working_sets import mark_working_sets
 from oomkit.model.writeback import write_back
 from oomkit.scenario.sums import added
 
@@ -41,13 +43,14 @@ class Rates:
         queue: how many times longer than alone a disk request takes.
         cpu_wants: CPUs that each task could use, and its weight.
         cpu_busy: share of the CPUs in use.
-        some: share of time in which a task waits for memory.
-        full: share of time in which nothing else gets done.
+        threads: what running threads do on their CPUs; none where none is stalled.
+        some: PSI's some for memory of the machine, share of time.
+        full: its full.
     """
 
     __slots__ = (
         "cpu_busy", "cpu_wants", "demands", "dirty_rate", "domains", "flows", "free_rate", "full",
-        "queue", "some", "writers_throttled", "zram_rate",
+        "queue", "some", "threads", "writers_throttled", "zram_rate",
     )  # fmt: skip
 
     def __init__(self, demands: list[Demand], domains: Domains) -> None:
@@ -58,6 +61,7 @@ class Rates:
         self.writers_throttled = False
         self.queue = 1.0
         self.cpu_wants: list[tuple[float, float]] = []
+        self.threads: list[Thread] = []
         self.cpu_busy = self.some = self.full = 0.0
 
 
@@ -94,7 +98,10 @@ def solve(machine: Machine) -> Rates:
         _set_speeds(machine, rates, background)
     _set_flows(machine, rates, released)
     _set_stalls(rates)
-    rates.some, rates.full = pressure(demands)
+    rates.threads = threads_of(machine, demands, rates.queue)
+    if rates.threads:
+        counts = machine.rules.psi_full == "all_stalled"
+        rates.some, rates.full = pressure(rates.threads, counts_reclaimers=counts)
     return rates
 
 
@@ -181,7 +188,11 @@ def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
 
 
 def _throttle_over_high(demand: Demand) -> None:
-    """``memory.high``: a task above it sleeps longer the further it is above."""
+    """``memory.high``: a task above it sleeps longer the further it is above.
+
+    To PSI that sleep is a stall (``mem_cgroup_handle_over_high()``).
+    """
+    demand.throttled = 0.0
     proc = demand.proc
     if proc is None or proc.mm.group is None or demand.alloc_rate <= 0.0:
         return
@@ -189,7 +200,10 @@ def _throttle_over_high(demand: Demand) -> None:
         over = (group.usage - group.high_pages) / max(group.high_pages, 1.0)
         delay = min(64.0 * over * over, _MAX_HIGH_DELAY_S) if over > 0 else 0.0
         if delay > 0.01:
-            demand.speed = min(demand.speed, _HIGH_BATCH_PAGES / delay / demand.alloc_rate)
+            fastest = _HIGH_BATCH_PAGES / delay / demand.alloc_rate
+            if fastest < demand.speed:
+                demand.throttled = 1.0 - (1.0 - demand.throttled) * fastest / demand.speed
+                demand.speed = fastest
 
 
 def _ration(rates: Rates) -> None:
@@ -261,11 +275,13 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
     for group, domain in rates.domains.items():
         if group is not None and domain.plan is not None:
             wanted = max(domain.need - domain.exits, 0.0)
-            evicted += wanted - distribute_reclaim(domain.plan, wanted, flows)
+            domain.scan = wanted - distribute_reclaim(domain.plan, wanted, flows)
+            evicted += domain.scan
     top = rates.domains[None]
     if top.plan is not None:
         wanted = max(taken - released - evicted, 0.0)
-        evicted += wanted - distribute_reclaim(top.plan, wanted, flows)
+        top.scan = wanted - distribute_reclaim(top.plan, wanted, flows)
+        evicted += top.scan
     if machine.zram_total:
         evicted += _reclaim_for_zram(machine, rates)
     rates.free_rate = released + evicted - taken - rates.zram_rate
@@ -287,6 +303,7 @@ def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
     rates.zram_rate = taken = _zram_rate(machine, rates.flows)
     while plan is not None and taken > _NEGLIGIBLE_RATE:
         found = taken - distribute_reclaim(plan, taken, rates.flows)
+        rates.domains[None].scan += found
         more += found
         before, rates.zram_rate = rates.zram_rate, _zram_rate(machine, rates.flows)
         taken = rates.zram_rate - before if found > _NEGLIGIBLE_RATE else 0.0
@@ -320,19 +337,6 @@ def _set_stalls(rates: Rates) -> None:
     for demand in rates.demands:
         sync_io = demand.sync_io - demand.first_read_io
         waits = queue * sync_io + (queue - 1.0) * demand.swap_io
-        stall = demand.speed * waits
-        demand.stall = min(1.0, stall)
+        demand.stall = min(1.0, demand.speed * waits + demand.throttled)
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             demand.stall = 1.0 - demand.speed
-
-
-def pressure(demands: Iterable[Demand]) -> tuple[float, float]:
-    """PSI's some and full of a set of tasks: shares of time, as if stalls were independent."""
-    none_stalls = none_runs = 1.0
-    for demand in demands:
-        if demand.proc is not None:
-            none_stalls *= 1.0 - demand.stall
-            busy = demand.cpus * demand.speed
-            none_runs *= 1.0 - busy if busy < 1.0 else 0.0
-    some = 1.0 - none_stalls
-    return some, some * none_runs

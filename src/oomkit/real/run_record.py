@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from oomkit.model.machine import rootfs_pages
+from oomkit.model.boot import rootfs_pages
 from oomkit.model.tasks import HUGE_PAGE
 from oomkit.real.agent.heartbeat import ANSWER_S, REQUEST_S
 from oomkit.real.kills import LogLine, kills_of, panic_text

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 from typing import Literal
 
-from oomkit.model.machine import UPTIME_AT_START_S
+from oomkit.model.boot import UPTIME_AT_START_S
 from oomkit.printable import printable
 from oomkit.records import Record, replace
 from oomkit.render.quantities import count_of, mb, seconds, time_share
