@@ -79,3 +79,21 @@ def test_rows_are_of_their_callers_table(rows: int) -> None:
 def test_a_callers_second_report_is_its_own() -> None:
     again = by("T77", HEAD.format("db"), *whole(9, "x")[1:])
     assert killed(read(*DB, *WEB, *again)) == [[7], [8], [9]]
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_lines_without_an_id_are_of_any_report(at: int) -> None:
+    """Records put together by hand may lack it, or have it in some lines only."""
+    plain = [f"[   10.000000] {text}" for text in whole(7, "db")]
+    for lines in ([*DB[:at], *plain[at:]], [*plain[:at], *DB[at:]]):
+        (found,) = read(*lines)
+        assert (found.invoker, killed([found])) == ("db", [[7]])
+        assert [row.pid for row in found.tasks] == [5, 7]
+        assert found.summary is not None
+        assert "no_header" not in kinds(found)
+    (found,) = read(DB[0], *(line.replace("[ T77]", "") for line in memory("T77", 39)), *DB[1:])
+    assert found.memory is not None
+    assert found.memory.ram_pages == 39
+    named = [f"[   10.000000] {name}" for name in FRAMES]
+    (found,) = read(DB[0], *named, *DB[1:])
+    assert found.call_trace == ("dump_stack", "dump_header", "oom_kill_process")
