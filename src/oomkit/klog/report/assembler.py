@@ -332,7 +332,6 @@ class Assembler(Endings):
             return
         other = self._reports.unfinished_of(caller.pid)
         if other is not None:
-            other.end_table()
             other.panic, report.panic = report.panic, None
 
     def _take_weak(self, line: Line, ended: Builder | None) -> Builder | None:
