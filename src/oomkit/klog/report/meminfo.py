@@ -103,11 +103,6 @@ class MemoryPart:
         """Nothing was read yet."""
         return not (self._counters or self._zones or self._nodes or self._totals or self._blocks)
 
-    @property
-    def totals_seen(self) -> bool:
-        """The totals at the end of the part were read."""
-        return "total_swap_kb" in self._totals or "ram_pages" in self._totals
-
     def parse_line(self, text: str) -> bool:
         """Take one line; false if it is none of this part."""
         if self._in_slab:
