@@ -338,6 +338,8 @@ TIME = "2024-01-04T09:00:00.000000+00:00"
          {"text": "x", "time": "1970-01-01T00:00:05.000000+00:00", "host": "out",
           "about": {"pod": "q"}}),
         ({"log": "{x}"}, {"text": "{x}"}),
+        ({"log": 'words {"msg": "x"}'}, {"text": 'words {"msg": "x"}'}),
+        ({"log": '{"msg": "x"} words'}, {"text": '{"msg": "x"} words'}),
         # What the text is about.
         ({"log": "x", "kubernetes": {"pod_name": "p", "namespace_name": "n",
                                      "container_name": "c"}},

@@ -332,6 +332,14 @@ def test_members_that_came_before_the_groups_second_kill_are_taken_in() -> None:
     assert killed(two) == [[7], [8]]
 
 
+def test_of_kill_lines_alone_a_second_one_shows_the_group() -> None:
+    first, again = (10.0, KILL.format(7, "db")), (10.5, KILL.format(7, "db"))
+    assert killed(read(first, again)) == [[7]]
+    (found,) = read(first, (10.2, MEMBER), again)
+    assert [(v.pid, v.killed_as) for v in found.killed] == [(7, None), (8, "oom_group")]
+    assert killed(read(first, (12.0, KILL.format(7, "db")))) == [[7], [7]]
+
+
 # -- tables that are mixed -----------------------------------------------------------------------
 
 

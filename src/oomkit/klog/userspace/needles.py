@@ -34,11 +34,11 @@ def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
     if buffer.startswith(_NUMBER, at + 1):
         if not _is_status(buffer, at, end):
             return Worth.NOTHING
-        field = _STATUS_FIELD.search(buffer, max(at - 20, 0), at + 1)
+        field = _STATUS_FIELD.search(buffer, at - 20, at + 1)
         return Worth.LINE if field is None else Worth.AROUND
     if buffer.startswith(_KERNELS, at):
         own = buffer.startswith(_MEMORY, at) and _OWN_MEMORY.search(
-            buffer, max(at - 20, 0), min(at + len(_MEMORY), end)
+            buffer, at - 20, min(at + len(_MEMORY), end)
         )
         return Worth.LINE if own else Worth.NOTHING
     return Worth.AROUND if buffer.startswith(_WITH_NEIGHBOURS, at) else Worth.LINE
