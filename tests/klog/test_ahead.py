@@ -19,7 +19,7 @@ from oomkit.klog import LogError, read_records
 from oomkit.klog.lines import ahead, sources
 from oomkit.klog.lines.ahead import Ahead, Search
 from oomkit.klog.lines.forked import Forked
-from oomkit.klog.lines.scan import BACK_BYTES, Readable, Scanner, Stretch
+from oomkit.klog.lines.scan import Readable, Scanner, Stretch
 from oomkit.klog.lines.sources import Log, open_log
 from oomkit.klog.reader import scan_records
 from oomkit.klog.searched import begin_search, searched
@@ -166,7 +166,8 @@ def test_the_reader_begins_where_it_never_goes_further_back(tmp_path: Path) -> N
     before = quiet(2000)
     (found,) = found_by(before + REPORT + quiet(100), tmp_path / "log")
     assert found.begin is not None
-    assert BACK_BYTES < len(before) - found.begin <= BACK_BYTES + (4 << 10)
+    assert 48 << 10 < len(before) - found.begin <= (52 << 10) + 1
+    assert found.begin == before.index(b"\n", len(before) - 1 - (52 << 10)) + 1
     assert before[found.begin - 1 : found.begin] == b"\n"
     assert found.line == before.count(b"\n", 0, found.begin) + 1
     (near,) = found_by(quiet(500) + REPORT, tmp_path / "near")

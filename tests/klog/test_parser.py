@@ -6,7 +6,7 @@ import pytest
 
 from oomkit.klog import read_evidence
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.parser import MAX_LINE_CHARS, Parser
+from oomkit.klog.parser import Parser
 from oomkit.klog.records import Report
 from tests.klog.test_belonging import HEAD, KILL, OTHER, ROW, TABLE, at, log, whole
 
@@ -102,7 +102,7 @@ def test_a_line_by_itself_ends_reports_that_are_over() -> None:
 
 def test_a_line_is_cut_after_4096_characters() -> None:
     start = "Jan  4 10:00:00 pc app[7]: "
-    for long, told in ((MAX_LINE_CHARS - len(start), True), (MAX_LINE_CHARS, False)):
+    for long, told in ((4096 - len(start), True), (4097 - len(start), False)):
         text = "x " * ((long - 16) // 2) + " exit status 137"
         parser = parser_of(start + text[-long:], OTHER)
         assert (parser.finish() != []) == told

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.klog.lines.scan import (
-    BACK_BYTES,
-    BLOCK_BYTES,
-    MAX_GLANCE,
-    WHOLE_BYTES,
-    Scanner,
-)
+from oomkit.klog.lines.scan import Scanner
 from oomkit.klog.userspace import needles
 from tests.klog.test_ahead import OTHERS, PARTS, Pieces, quiet
 
@@ -51,7 +45,7 @@ class Sink:
         self._goes_on = True
 
     def glance(self, data: bytes, line: int) -> None:
-        assert data == self._lines[line - 1][:MAX_GLANCE]
+        assert data == self._lines[line - 1][: 8 << 10]
         self.glances.append((line, data))
 
     def gap(self) -> None:
@@ -88,7 +82,10 @@ def test_the_beginning_is_shown_whole() -> None:
     sink = shown(BEFORE)
     ((begin, end),) = sink.stretches
     assert begin == 0
-    assert WHOLE_BYTES <= end <= WHOLE_BYTES + BLOCK_BYTES + 100
+    blocks = 0
+    while blocks < 64 << 10:
+        blocks = line_at(BEFORE, blocks + (4 << 10) + 1)
+    assert end == blocks
     assert sink.glances == []
 
 
@@ -96,7 +93,7 @@ def test_the_beginning_is_shown_whole() -> None:
 @pytest.mark.parametrize("has_open", [True, False])
 def test_how_far_before_a_line_that_matters_reading_begins(size: int, has_open: bool) -> None:
     at = len(BEFORE)
-    open_back = BACK_BYTES // 4 if has_open else BACK_BYTES
+    open_back = (12 if has_open else 48) << 10
     for line, begin in (
         (HEAD, lines_above(BEFORE, at, 2)),
         (KILL, line_at(BEFORE, at - open_back + 1)),
@@ -114,7 +111,7 @@ def test_how_far_before_a_line_that_matters_reading_begins(size: int, has_open: 
 
 def test_it_never_begins_in_what_was_shown() -> None:
     near = quiet(830)
-    assert WHOLE_BYTES < len(near) < WHOLE_BYTES + BLOCK_BYTES
+    assert 64 << 10 < len(near) < 68 << 10
     for line in (HEAD, KILL, RECORD, AROUND, TOLD_RECORD):
         sink = shown(near + quiet(20) + line + quiet(500))
         (_, first), *others = sink.stretches
@@ -122,11 +119,11 @@ def test_it_never_begins_in_what_was_shown() -> None:
         assert [begin for begin, _ in others] == [first] or line is HEAD
 
 
-@pytest.mark.parametrize("long", [100, MAX_GLANCE - 1, MAX_GLANCE, MAX_GLANCE + 1, 20_000])
+@pytest.mark.parametrize("long", [100, 8191, 8192, 8193, 20_000])
 def test_a_line_of_others_is_shown_by_itself_as_far_as_8_kib(long: int) -> None:
     line = (OTHERS[1].rstrip() + b" ").ljust(long - 1, b"x") + b"\n"
     sink = shown(BEFORE + line + quiet(100) + OTHERS[1] + quiet(100))
-    assert sink.glances == [(3001, line[:MAX_GLANCE]), (3102, OTHERS[1])]
+    assert sink.glances == [(3001, line[: 8 << 10]), (3102, OTHERS[1])]
     assert len(sink.stretches) == 1
 
 
