@@ -218,6 +218,9 @@ def test_an_inspected_container() -> None:
     assert yaml(*(line.replace('"State"', '"Was"') for line in INSPECTED)) == []
     assert yaml(*(line.replace("true", "false") for line in INSPECTED)) == []
     assert yaml('"OOMKilled": true') == []
+    # The word as the value of another field tells of none.
+    assert yaml(*(line.replace('"OOMKilled": true', '"Error": "OOMKilled"') for line in INSPECTED)
+                ) == []  # fmt: skip
     (no_limit,) = yaml(*(line.replace("67108864", "0") for line in INSPECTED))
     assert "limit" not in no_limit
 
