@@ -229,6 +229,8 @@ def test_a_terminal_cuts_at_its_width_whatever_stands_there() -> None:
     complete = of_width(80 - len(" failcnt 7")) + " failcnt 7"
     assert len(complete) == 80
     assert len(joined(of_width(80), complete, "x")) == 2
+    shorter = of_width(79 - len(" failcnt 7")) + " failcnt 7"
+    assert len(joined(of_width(80), shorter, "four")) == 3
     other = of_width(78 - len(" failcnt 7")) + " failcnt 7"
     assert len(joined(of_width(78), other, "x")) == 3
     (first, wrapped), *_ = joined(of_width(80), of_width(80)[:-1] + "z", "rest")[1:]
