@@ -305,6 +305,22 @@ def test_members_by_the_logs_date() -> None:
     assert (killed([found]), kinds(found)) == ([[7, 8]], [])
 
 
+@pytest.mark.parametrize(("count", "grouped"), [(9, True), (10, False)])
+def test_without_the_kernels_stamps_ten_heads_are_at_its_limit(count: int, grouped: bool) -> None:
+    """Their seconds are those of the logger, which may write late."""
+    start = "Nov 24 03:00:01 web kernel: "
+    for stamped in (False, True):
+        lines = []
+        for n in range(count):
+            stamp = f"[   {10 + n / 100:.6f}] " if stamped else ""
+            lines += [f"{start}{stamp}{text}" for text in whole(100 + n, f"t{n}")]
+        found = killed(read(*lines, f"{start}{MEMBER}"))
+        assert (len(found) == count) == grouped
+    # A stamp of the kernel's clock that went back is of another boot.
+    begun = [line for n in range(10) for line in at(10.0 + n / 100, *whole(100 + n, "t"))]
+    assert len(read(*begun, (9.0, MEMBER))) == 11
+
+
 def test_a_member_is_of_the_youngest_that_ended_so() -> None:
     lines = at(10.0, *whole(7, "db"), *whole(9, "app"))
     assert killed(read(*lines, (10.1, MEMBER))) == [[7], [9, 8]]
