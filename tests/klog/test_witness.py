@@ -124,6 +124,14 @@ def test_names_above_are_of_a_pod() -> None:
         ("other", None, None)]  # fmt: skip
 
 
+def test_the_command_whose_answer_follows_names_the_pod() -> None:
+    for command in ("kubectl describe pod web", "$ kubectl describe pod -n shop web"):
+        (found,) = said(command, REASON)
+        assert found.pod == "web"
+    (other,) = said("kubectl get pod web", REASON)
+    assert other.pod is None
+
+
 @pytest.mark.parametrize(("between", "known"), [(59, True), (60, False)])
 def test_the_container_of_a_description_stands_within_60_lines(between: int, known: bool) -> None:
     (found,) = said("Name:         web", "  app:", *["words"] * between, REASON)
