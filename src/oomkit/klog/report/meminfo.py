@@ -173,8 +173,7 @@ class MemoryPart:
         for name, value in _found_all(text, "kB", _KB_BEHIND_BLANK) or _KB.findall(text):
             if name not in owner:
                 owner[name] = int(value)
-        at = text.find("all_unreclaimable? ")
-        flag = _UNRECLAIMABLE.search(text, at) if at >= 0 else None
+        flag = _UNRECLAIMABLE.search(text) if "all_unreclaimable? " in text else None
         if flag is not None and self._last_key is not None:
             self._unreclaimable[self._last_key] = flag[1] == "yes"
 
