@@ -148,7 +148,7 @@ class Search:
         return begin, bytes(buffer[begin:end])
 
     def _begin(self, base: int, hit: int) -> int | None:
-        """Where the reader has to begin for a needle."""
+        """Where the reader has to begin for a needle; None: it goes back across a long line."""
         buffer = self._buffer
         before = buffer.rfind(b"\n", 0, hit)
         back = before - BACK_BYTES - _MARGIN_BYTES
