@@ -19,7 +19,7 @@ from oomkit.klog import LogError, read_records
 from oomkit.klog.lines import ahead, sources
 from oomkit.klog.lines.ahead import Ahead, Search
 from oomkit.klog.lines.forked import Forked
-from oomkit.klog.lines.scan import Readable, Scanner
+from oomkit.klog.lines.scan import Readable, Scanner, Stretch
 from oomkit.klog.lines.sources import Log, open_log
 from oomkit.klog.reader import scan_records
 from oomkit.klog.searched import begin_search, searched
@@ -82,6 +82,122 @@ def test_cuts_at_every_line_of_a_report_change_nothing(cut_log: Path) -> None:
     for offset in offsets:
         with searched_here(cut_log, offset) as (log, jumps):
             assert list(scan_records(log, "log", evidence=True, jumps=jumps)) == expected
+
+
+@pytest.mark.parametrize("long", [9_000, 13_000, 30_000, 60_000, 200_000])
+@pytest.mark.parametrize("segment_bytes", [4_000, 61_000, 450_000])
+def test_lines_longer_than_what_is_looked_back_at_change_nothing(
+    long: int, segment_bytes: int, tmp_path: Path
+) -> None:
+    """A part that is searched may begin in such a line, or have nothing but it."""
+    told_in_it = OTHERS[1].rstrip() + b" x" * (long // 2) + b"\n"
+    end_of_it = b"x " * (long // 2) + OTHERS[1]
+    data = quiet(1000) + told_in_it + quiet(1500) + end_of_it + OTHERS[0] + quiet(1500)
+    data += b"x " * (long // 2) + b"\n" + REPORT + quiet(1300) + REPORT
+    path = tmp_path / "log"
+    path.write_bytes(data)
+    expected = told(data)
+    assert len(expected) >= 3
+    with searched_here(path, segment_bytes) as (log, jumps):
+        assert list(scan_records(log, "log", evidence=True, jumps=jumps)) == expected
+    with searched_here(path, segment_bytes) as (log, jumps):
+        assert shown(log, jumps) == shown(io.BytesIO(data))
+
+
+def found_by(data: bytes, path: Path, segment_bytes: int = 1 << 20) -> list[Stretch]:
+    """What a search of a log finds, one after the other."""
+    path.write_bytes(data)
+    found, offset = [], 0
+    with searched_here(path, segment_bytes) as (_, jumps):
+        while (stretch := jumps.next(offset)) is not None:
+            found.append(stretch)
+            offset = stretch.last + 1
+    return found
+
+
+@pytest.mark.parametrize("segment_bytes", [1 << 20, 100_000, 7_777])
+def test_a_line_that_is_all_that_matters_is_given_with_its_number(
+    segment_bytes: int, tmp_path: Path
+) -> None:
+    before, between = quiet(1200), quiet(1000)
+    data = before + OTHERS[1] + between + OTHERS[1] + OTHERS[1] + between
+    found = found_by(data, tmp_path / "log", segment_bytes)
+    begins = [len(before)]
+    begins += [begins[0] + len(OTHERS[1]) + len(between)]
+    begins += [begins[1] + len(OTHERS[1])]
+    assert [(s.begin, s.line, s.alone) for s in found] == [
+        (begins[0], 1201, OTHERS[1]), (begins[1], 2202, OTHERS[1]), (begins[2], 2203, OTHERS[1])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "alone"), [(8191, True), (8192, True), (8193, False)])
+def test_a_line_alone_is_no_longer_than_what_is_shown_of_one(
+    size: int, alone: bool, tmp_path: Path
+) -> None:
+    start = OTHERS[1].rstrip()
+    line = start + b" " + b"x" * (size - len(start) - 2) + b"\n"
+    assert len(line) == size
+    (found,) = found_by(quiet(1500) + line + quiet(500), tmp_path / "log")
+    assert (found.alone == line) == alone
+
+
+def test_a_needle_at_the_very_beginning_is_found(tmp_path: Path) -> None:
+    line = b"OOMKilled=true of a container\n"
+    (found,) = found_by(line, tmp_path / "log")
+    assert found[:3] == (0, 0, 1)
+    first, second = found_by(b"exit status 137\n" + b"exit status 137\n", tmp_path / "log")
+    assert (first.line, second.line) == (1, 2)
+
+
+def test_what_is_near_is_one_stretch(tmp_path: Path) -> None:
+    """Needles no further than 64 KiB from the one before are read through, as one."""
+    needle = REPORT.index(b" oom-killer")
+    for apart, count in ((65_536, 1), (65_537, 2)):
+        path = tmp_path / f"log{apart}"
+        only = REPORT[: needle + 40] + b"\n"
+        gap = quiet(3000)[: apart - len(only) - 1] + b"\n"
+        assert len(only + gap) == apart
+        found = found_by(quiet(2000) + only + gap + only + quiet(100), path)
+        assert len(found) == count, apart
+        assert found[-1].last == len(quiet(2000)) + apart + needle
+
+
+def test_the_reader_begins_where_it_never_goes_further_back(tmp_path: Path) -> None:
+    before = quiet(2000)
+    (found,) = found_by(before + REPORT + quiet(100), tmp_path / "log")
+    assert found.begin is not None
+    assert 48 << 10 < len(before) - found.begin <= (52 << 10) + 1
+    assert found.begin == before.index(b"\n", len(before) - 1 - (52 << 10)) + 1
+    assert before[found.begin - 1 : found.begin] == b"\n"
+    assert found.line == before.count(b"\n", 0, found.begin) + 1
+    (near,) = found_by(quiet(500) + REPORT, tmp_path / "near")
+    assert (near.begin, near.line) == (0, 1)
+
+
+@pytest.mark.parametrize(("searchers", "forks"), [(1, 0), (2, 1), (3, 2), (40, 3)])
+def test_one_of_the_searchers_is_the_reader(
+    searchers: int, forks: int, cut_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor are there more than parts of the file: this one has four."""
+    begun = []
+
+    class Noted(Forked):
+        def __init__(self, work: object) -> None:
+            super().__init__(work)  # type: ignore[arg-type]  # as it is called
+            begun.append(self)
+
+    monkeypatch.setattr(ahead, "Forked", Noted)
+    size = cut_log.stat().st_size
+    with open_log(str(cut_log)) as log:
+        assert log.plain is not None
+        search = Search(log.plain.fileno(), needles.NEEDLES, needles.is_worth, size // 4 + 1)
+        made = Ahead(search, log, size, searchers)
+        try:
+            assert len(begun) == forks
+            records = list(scan_records(log, "log", evidence=True, jumps=made))
+        finally:
+            made.close()
+    assert records == told(cut_log.read_bytes())
 
 
 @pytest.mark.parametrize("searchers", [2, 3, 7])

@@ -38,3 +38,21 @@ def test_a_mistake_in_it_shows_with_its_first_use() -> None:
         late.match("(")
     with pytest.raises(AttributeError):
         late.nothing  # type: ignore[attr-defined]  # noqa: B018 - the look-up is what is tested
+
+
+def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = expressions.compile("a+")
+    compiled: list[str] = []
+    compile_ = re.compile
+
+    def noted(pattern: str, flags: int) -> re.Pattern[str]:
+        compiled.append(pattern)
+        return compile_(pattern, flags)
+
+    monkeypatch.setattr(re, "compile", noted)
+    assert compiled == []
+    for use in (late.match, late.search, late.fullmatch):
+        assert use("aa") is not None
+    assert (late.findall("a ba"), late.sub("", "ab"), late.split("bac")) == (["a", "a"], "b",
+                                                                           ["b", "c"])  # fmt: skip
+    assert compiled == ["a+"]

@@ -13,7 +13,6 @@ from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.learned import LearnedPrefixes
 from oomkit.klog.lines.prefix import Line, PrefixStripper, strip_prefix
 from oomkit.klog.lines.wrappers import (
-    MAX_RECORD_FIELDS,
     ExportReader,
     PrettyReader,
     is_list_of_strings,
@@ -230,6 +229,8 @@ def test_a_terminal_cuts_at_its_width_whatever_stands_there() -> None:
     complete = of_width(80 - len(" failcnt 7")) + " failcnt 7"
     assert len(complete) == 80
     assert len(joined(of_width(80), complete, "x")) == 2
+    shorter = of_width(79 - len(" failcnt 7")) + " failcnt 7"
+    assert len(joined(of_width(80), shorter, "four")) == 3
     other = of_width(78 - len(" failcnt 7")) + " failcnt 7"
     assert len(joined(of_width(78), other, "x")) == 3
     (first, wrapped), *_ = joined(of_width(80), of_width(80)[:-1] + "z", "rest")[1:]
@@ -338,6 +339,8 @@ TIME = "2024-01-04T09:00:00.000000+00:00"
          {"text": "x", "time": "1970-01-01T00:00:05.000000+00:00", "host": "out",
           "about": {"pod": "q"}}),
         ({"log": "{x}"}, {"text": "{x}"}),
+        ({"log": 'words {"msg": "x"}'}, {"text": 'words {"msg": "x"}'}),
+        ({"log": '{"msg": "x"} words'}, {"text": '{"msg": "x"} words'}),
         # What the text is about.
         ({"log": "x", "kubernetes": {"pod_name": "p", "namespace_name": "n",
                                      "container_name": "c"}},
@@ -446,9 +449,9 @@ def test_an_export_of_the_journal() -> None:
     seen.append(reader.active)
     assert reader.parse_line("words", 2) is None
     assert [*seen, reader.active] == [False, True, False]
-    many = ["__CURSOR=1", *(f"F{n}=1" for n in range(MAX_RECORD_FIELDS - 1)), "MESSAGE=x", ""]
+    many = ["__CURSOR=1", *(f"F{n}=1" for n in range(199)), "MESSAGE=x", ""]
     assert exported(*many) == []
-    assert exported(*many[:-3], "MESSAGE=x", "") == [(MAX_RECORD_FIELDS, "x")]
+    assert exported(*many[:-3], "MESSAGE=x", "") == [(200, "x")]
 
 
 def pretty(*raws: str) -> list[tuple[int, str]]:
@@ -517,6 +520,9 @@ def test_fields_that_tell_by_themselves() -> None:
         ('"three words here"', None, None),
         ('"three ""words"" here",web', 'three "words" here', None),
         ('web, "three words here"', None, None),
+        ('web,three words here,"x"', None, None),
+        ('web,three words here,"other words"', None, None),
+        ('"web",three words here', "three words here", None),
         ('"Jan 4, 2024 @ 10:00:00.000","web","three words here"', "three words here", None),
         ('"2024-01-04 10:00:00","[5.000001] x y z"', "x y z", "2024-01-04T10:00:00"),
     ],
@@ -619,6 +625,14 @@ def test_marks_are_taken_away(raw: str, text: str) -> None:
         ("[5.000001] a [6.0001] b", ["[5.000001] a [6.0001] b"]),
         ("a]<4>b", ["a]", "<4>b"]),
         ("a <9>b", ["a <9>b"]),
+        ("Nov 24 03:00:00 h kernel: a <b> Nov 24 03:00:01 h kernel: c",
+         ["Nov 24 03:00:00 h kernel: a <b>", "Nov 24 03:00:01 h kernel: c"]),
+        ("Nov 24 03:00:00 h kernel: a Nov 24 03:00:01 h app: c",
+         ["Nov 24 03:00:00 h kernel: a Nov 24 03:00:01 h app: c"]),
+        ("[5.000001] a <b> ] c", ["[5.000001] a <b> ] c"]),
+        ("a\\x0ab#012c", ["a", "b", "c"]),
+        ("a\\nb\vc", ["a", "b", "c"]),
+        ("a\\tb#012c", ["a\\tb", "c"]),
         ("Kill process 7 (db) score 9 or sacrifice child Killed process 7 (db) x",
          ["Kill process 7 (db) score 9 or sacrifice child", "Killed process 7 (db) x"]),
     ],

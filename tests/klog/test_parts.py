@@ -20,7 +20,7 @@ from oomkit.klog.records import (
     TaskRow,
 )
 from oomkit.klog.report import kill, tasks
-from oomkit.klog.report.builder import MAX_FRAMES, Builder
+from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.finish import note_missing
 from oomkit.klog.report.header import (
     asks_release,
@@ -550,7 +550,6 @@ def test_every_value_of_mem_info() -> None:
         assert part.parse_line(line.strip()), line
     assert not part.parse_line("words")
     assert part.begun
-    assert part.totals_seen
     found = part.build()
     assert found is not None
     assert found.page_kb == 4
@@ -903,8 +902,8 @@ def test_frames_stand_before_memory_and_table() -> None:
     report.add_frames(["a", "b"])
     report.add_guesses(["c"])
     assert (report.trace, report.guesses) == (["a", "b"], {"c"})
-    report.add_frames(["x"] * MAX_FRAMES)
-    assert len(report.trace) == MAX_FRAMES
+    report.add_frames(["x"] * 100)
+    assert len(report.trace) == 100
     for late in (built(COUNTED), built(columns=FIELDS)):
         late.add_frames(["a"])
         late.add_guesses(["b"])

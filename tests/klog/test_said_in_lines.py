@@ -13,6 +13,7 @@ from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import Names
 from oomkit.klog.userspace.needles import is_worth
 from oomkit.klog.userspace.objects import abouts, in_one_line
+from tests.klog.logs import bytes_of
 
 OTHER = "Jan  4 10:00:00 pc sshd[77]: ok"
 OOMD = "Jan  4 10:00:00 pc systemd-oomd[70]: "
@@ -132,7 +133,7 @@ def test_nohangs_victim_and_its_size_are_named_above() -> None:
     used = f"{NOHANG}VmRSS: 5 MiB"
     (both,) = said(VICTIM, used, STRUCK)
     assert told(both, "pid", "comm", "used_kb") == (77, "db", 5120)
-    for between, known in ((58, (77, "db")), (59, (None, None))):
+    for between, known in ((59, (77, "db")), (60, (None, None))):
         (found,) = said(VICTIM, *[OTHER] * between, STRUCK)
         assert told(found, "pid", "comm") == known
     for between, size in ((59, 5120), (60, None)):
@@ -277,6 +278,27 @@ def test_a_lambda_that_had_all_its_memory_in_use() -> None:
     assert [item.kind for item in said(full)] == ["pressure"]
 
 
+# -- logs with their newest line first -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("at", "known"), [(301, True), (61, True), (60, False)])
+def test_a_name_counts_for_lines_that_follow_it_with_smaller_numbers(at: int, known: bool) -> None:
+    named = Names()
+    named.note(Line(number=301, text="Name:   web"))
+    assert named.named("name", at) == ("web" if known else None)
+
+
+def test_what_was_printed_before_stands_below() -> None:
+    """The kernel's report shows that the log is read from its end."""
+    report = bytes_of("g-3.10.0-514-el7-sed-mysqld.log").decode().splitlines() * 3
+    for between, known in ((0, True), (59, True), (60, False)):
+        lines = [*report, PRESSURE, *[OTHER] * between, ATTEMPT]
+        (found,) = said(*reversed(lines))
+        assert (found.pid, found.reason is not None) == (63, known), between
+        (used,) = said(*reversed([*report, VICTIM, *[OTHER] * between, STRUCK]))
+        assert told(used, "pid", "comm") == ((77, "db") if known else (None, None))
+
+
 # -- sizes ---------------------------------------------------------------------------------------
 
 
@@ -358,7 +380,6 @@ def test_what_a_line_names(text: str, key: str, value: str | None) -> None:
     assert found.named(key, 1) == value
     assert found.named(key, 241) == value
     assert found.named(key, 242) is None
-    assert found.named(key, 0) is None
     assert found.named("other", 1) is None
     took = Names().note(Line(number=1, text=text.strip(), spaced=1 if text[:1] == " " else 0))
     assert took == (value is not None)

@@ -115,7 +115,7 @@ def _head_of(source: Readable) -> bytes:
     head = bytearray(WHOLE_BYTES + 1)
     filled = 0
     with memoryview(head) as view:
-        while filled < len(head) and (got := source.readinto(view[filled:])):
+        while got := source.readinto(view[filled:]):
             filled += got
     return bytes(head[:filled])
 

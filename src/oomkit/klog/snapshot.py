@@ -324,7 +324,8 @@ def bounds_by_score(report: Report, rules: RuleSet) -> Bounds | None:
     row = next((row for row in report.tasks if row.tgid in pids or row.pid in pids), None)
     if row is None or row.swapents is None:
         return None
-    held, score = _held(row, rules, report), selected.score - (row.oom_score_adj or 0)
+    held = row.rss_pages + row.swapents + pgtable_pages(row, report.page_kb)
+    score = selected.score - (row.oom_score_adj or 0)
     least_held = held
     if row.uid == 0 and rules.root_bonus not in ("none", "quarter"):
         # Whether it has CAP_SYS_ADMIN, and with it the bonus, no report shows.
@@ -332,8 +333,3 @@ def bounds_by_score(report: Report, rules: RuleSet) -> Bounds | None:
     if held <= 0 or score <= 0:
         return None
     return Bounds(least=least_held * 1000 // (score + 1), most=held * 1000 // score)
-
-
-def _held(row: TaskRow, rules: RuleSet, report: Report) -> int:
-    tables = 0 if rules.pgtables == "none" else pgtable_pages(row, report.page_kb)
-    return row.rss_pages + (row.swapents or 0) + tables

@@ -114,7 +114,7 @@ class Search:
         """Look through a part of the buffer, which holds what begins at ``base``."""
         buffer = self._buffer
         found: list[tuple[int, int | None, bytes | None]] = []
-        merged = line_end = -1
+        merged = line_end = 0
         # Matches depend on where the search begins, but not beyond a line.
         line = buffer.rfind(b"\n", 0, start) + 1
         near = -1
@@ -130,14 +130,11 @@ class Search:
                     found.append((hit, *alone))
                     line_end = alone[0] + len(alone[1])
                     continue
-            begin = self._begin(base, hit)
             if hit <= near:
-                first = found[merged][1]
-                begin = None if begin is None or first is None else min(begin, first)
-                found[merged] = (hit, begin, None)
+                found[merged] = (hit, found[merged][1], None)
             else:
                 merged = len(found)
-                found.append((hit, begin, None))
+                found.append((hit, self._begin(base, hit), None))
             near = hit + _NEAR_BYTES
         return _Segment(count_newlines(buffer, start, end), self._placed(base, start, found))
 
@@ -151,13 +148,13 @@ class Search:
         return begin, bytes(buffer[begin:end])
 
     def _begin(self, base: int, hit: int) -> int | None:
-        """Where the reader has to begin for a needle."""
+        """Where the reader has to begin for a needle; None: it goes back across a long line."""
         buffer = self._buffer
-        line = buffer.rfind(b"\n", 0, hit) + 1
-        back = line - BACK_BYTES - _MARGIN_BYTES
+        before = buffer.rfind(b"\n", 0, hit)
+        back = before - BACK_BYTES - _MARGIN_BYTES
         if back <= 0:
             return 0 if base == 0 else None
-        return buffer.find(b"\n", back, line) + 1 or None
+        return buffer.find(b"\n", back, before) + 1 or None
 
     def _placed(
         self, base: int, start: int, found: list[tuple[int, int | None, bytes | None]]

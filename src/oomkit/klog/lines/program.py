@@ -55,7 +55,7 @@ def program_lines(text: str) -> frozenset[int]:
     """
     lines = text.split("\n")
     found: set[int] = set()
-    if "#" in text and FENCE[0] in text:
+    if "#" in text and any(fence in text for fence in FENCE):
         found.update(_comments_of_commands(lines))
     if "*" in text:
         found.update(_block_comments(lines))

@@ -112,11 +112,16 @@ class Assembler(Endings):
         """Whether a line stood in the open report before: screens that were copied overlap.
 
         A stamp and a text alone may come twice; together with a clock that went back they don't.
+        Rows and frames taken the short way are not remembered: in a copy of a report that has ended
+        they stand below a line that was.
         """
-        if uptime_s > self._latest_s or (uptime_s, line.text) not in self._seen:
+        if uptime_s > self._latest_s:
+            return False
+        known = (uptime_s, line.text) in self._seen
+        if not known and not self._repeating:
             return False
         report = self._reports.current(line)
-        if report is None or (report.ended and not report.holds(uptime_s)):
+        if report is None or (not report.holds(uptime_s) if report.ended else not known):
             return False
         if uptime_s == self._latest_s and not self._repeating:
             return False
@@ -332,7 +337,6 @@ class Assembler(Endings):
             return
         other = self._reports.unfinished_of(caller.pid)
         if other is not None:
-            other.end_table()
             other.panic, report.panic = report.panic, None
 
     def _take_weak(self, line: Line, ended: Builder | None) -> Builder | None:

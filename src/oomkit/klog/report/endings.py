@@ -81,7 +81,6 @@ class Endings:
         if parsed is None:
             return None
         report = self._reports.lacking(line, wants="end")
-        report.end_table()
         report.kill_text = parsed[0]
         report.summary = report.summary or parsed[1]
         report.exiting = True
@@ -108,7 +107,6 @@ class Endings:
             report = self._current(line)
             if report is None or report.ended:
                 report = self._reports.new(line)
-            report.end_table()
             report.add_killed(
                 Killed(
                     pid=reaped.pid,
@@ -139,11 +137,7 @@ class Endings:
         if _is_told(line):
             return None
         report = self._reports.lacking(line, wants="end")
-        report.end_table()
         report.no_killable = True
-        panic = kill.parse_panic(line.text)
-        if panic is not None:
-            report.panic = report.panic or panic[0]
         self._reports.in_table = None
         return report
 
@@ -159,7 +153,6 @@ class Endings:
                 return begun
         if report is None or report.killed or report.panic:
             report = self._reports.unfinished(line, wants="end") or self._reports.new(line)
-        report.end_table()
         report.panic = panic
         self._reports.in_table = None
         return report

@@ -107,9 +107,8 @@ def parse_header(text: str) -> Header | None:
 
 
 def _search(pattern: re.Pattern[str], begins: str, text: str) -> re.Match[str] | None:
-    """What a search finds for a pattern that matches nowhere before the word it begins with."""
-    at = text.find(begins)
-    return None if at < 0 else pattern.search(text, at)
+    """What a search finds for a pattern that begins with a word; the word is looked for first."""
+    return pattern.search(text) if begins in text else None
 
 
 def _only_comm(comm: str) -> Header:

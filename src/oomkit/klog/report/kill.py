@@ -296,8 +296,7 @@ def parse_summary(text: str, line: int) -> Summary | None:
     if match is None:
         return None
     rest = match["rest"]
-    at = rest.find("pid=")
-    if at >= 0 and _PLACEHOLDER.search(rest, at) is not None:
+    if _PLACEHOLDER.search(rest) is not None:
         return None
     named = _CONSTRAINT.match(rest.strip())
     constraint = named.group() if named is not None else rest.partition(",")[0].strip()

@@ -103,11 +103,6 @@ class MemoryPart:
         """Nothing was read yet."""
         return not (self._counters or self._zones or self._nodes or self._totals or self._blocks)
 
-    @property
-    def totals_seen(self) -> bool:
-        """The totals at the end of the part were read."""
-        return "total_swap_kb" in self._totals or "ram_pages" in self._totals
-
     def parse_line(self, text: str) -> bool:
         """Take one line; false if it is none of this part."""
         if self._in_slab:
@@ -178,8 +173,7 @@ class MemoryPart:
         for name, value in _found_all(text, "kB", _KB_BEHIND_BLANK) or _KB.findall(text):
             if name not in owner:
                 owner[name] = int(value)
-        at = text.find("all_unreclaimable? ")
-        flag = _UNRECLAIMABLE.search(text, at) if at >= 0 else None
+        flag = _UNRECLAIMABLE.search(text) if "all_unreclaimable? " in text else None
         if flag is not None and self._last_key is not None:
             self._unreclaimable[self._last_key] = flag[1] == "yes"
 

@@ -66,7 +66,7 @@ def parse_row(text: str, columns: tuple[str, ...], line: int) -> TaskRow | None:
     """Parse a row by the table's columns; None if it is damaged or not a row."""
     close = text.find("]")
     words = text[close + 1 :].split(None, len(columns))
-    if close < 0 or len(words) <= len(columns):
+    if len(words) <= len(columns):
         return None
     comm = words.pop()
     try:

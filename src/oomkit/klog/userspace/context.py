@@ -132,7 +132,7 @@ class Witness:
         if found.reason is not None or self._pressure is None:
             return found
         reason, at = self._pressure
-        if not 0 <= found.source.line - at <= _NEAR_LINES:
+        if not _is_near(found.source.line, at, _NEAR_LINES):
             return found
         return replace(found, reason=reason)
 
@@ -151,7 +151,7 @@ class Witness:
         if held is None:
             return False
         limit = 4 if held.by in ("lowmemorykiller", "systemd") else _AFTER_LINES
-        return not 0 <= line.number - held.source.line <= limit
+        return not _is_near(line.number, held.source.line, limit)
 
     def _repeats_held(self, found: Evidence) -> bool:
         """The exit status that a description prints below the reason."""
@@ -160,7 +160,7 @@ class Witness:
             held is not None
             and found.kind == "sigkill"
             and held.kind == "notice"
-            and 0 <= found.source.line - held.source.line <= 4
+            and _is_near(found.source.line, held.source.line, _STATUS_LINES)
             and found.pid is None
             and found.container is None
         )
@@ -181,7 +181,7 @@ class Witness:
         held = self._held
         if held is None or held.kind != "sigkill" or held.by != "unknown":
             return None
-        near = 0 <= found.source.line - held.source.line <= 4
+        near = _is_near(found.source.line, held.source.line, _STATUS_LINES)
         return 137 if near and found.kind == "notice" and _EXIT.match(held.text) else None
 
     def _continued(self, held: Evidence, line: Line) -> Evidence | None:
@@ -264,20 +264,22 @@ class Witness:
 
     def _of_nohangs_victim(self, found: Evidence) -> Evidence:
         """What nohang printed of the victim before it says what it does: number, name, cgroup."""
-        pid, comm, number = self._victim or (0, "", -_NEAR_LINES)
-        near = 0 <= found.source.line - number < _NEAR_LINES
-        if near and found.comm is None and found.pid in (None, pid):
-            return replace(found, pid=pid, comm=comm)
-        path, number = self._victims_cgroup or ("", -_NEAR_LINES)
-        if found.pid is None and 0 <= found.source.line - number < _NEAR_LINES:
-            return replace(found, cgroup=path)
+        here = found.source.line
+        if self._victim is not None and found.comm is None:
+            pid, comm, at = self._victim
+            if _is_near(here, at, _NEAR_LINES) and found.pid in (None, pid):
+                return replace(found, pid=pid, comm=comm)
+        if self._victims_cgroup is not None and found.pid is None:
+            path, at = self._victims_cgroup
+            if _is_near(here, at, _NEAR_LINES):
+                return replace(found, cgroup=path)
         return found
 
     def _of_old_earlyoom(self, line: Line) -> Evidence | None:
         """A kill whose line names no killer, below earlyoom's line on what was left."""
         if self._limits is None or _EARLYOOM_OLD.match(line.text) is None:
             return None
-        near = 0 <= line.number - self._limits[1] <= _LIMITS_LINES
+        near = _is_near(line.number, self._limits[1], _LIMITS_LINES)
         return evidence_in(replace(line, tag="earlyoom"), self._file) if near else None
 
     def _below_limits(self, found: Evidence) -> Evidence:
@@ -291,7 +293,7 @@ class Witness:
             self._limits = reason, found.source.line
         elif found.kind in ("kill", "notice") and self._limits is not None:
             reason, at = self._limits
-            if 0 <= found.source.line - at <= _LIMITS_LINES:
+            if _is_near(found.source.line, at, _LIMITS_LINES):
                 return replace(found, reason=reason)
         return found
 
@@ -305,7 +307,7 @@ class Witness:
         return replace(found, reason=self._names.named("resource", line.number))
 
     def _with_used(self, found: Evidence) -> Evidence:
-        if self._used is None or found.source.line - self._used[1] > _NEAR_LINES:
+        if self._used is None or not _is_near(found.source.line, self._used[1], _NEAR_LINES):
             return found
         return replace(found, used_kb=found.used_kb or self._used[0])
 
@@ -381,11 +383,18 @@ def _is_of_a_pod(found: Evidence) -> bool:
 
 def _lacks_process(found: Evidence, shell: Evidence) -> bool:
     """Slurm's word on a step, of whose processes the shell has just named one that was killed."""
-    near = 0 <= found.source.line - shell.source.line <= _SHELL_LINES
+    near = _is_near(found.source.line, shell.source.line, _SHELL_LINES)
     return near and found.by == "slurm" and found.kind == "notice" and found.pid is None
 
 
 _SHELL_LINES = 4
+_STATUS_LINES = 4
+"""So far from a reason a description prints the exit status."""
+
+
+def _is_near(number: int, at: int, lines: int) -> bool:
+    """A line is no more than so many below another, or above, in a log with its newest first."""
+    return abs(number - at) <= lines
 
 
 def _is_attempt(found: Evidence) -> bool:

@@ -33,7 +33,7 @@ class GadgetTable:
     def take(self, line: Line) -> Evidence | None:
         """Give what a row tells; None for the head and for lines that are none of the table."""
         text = line.text
-        if "PID" in text and ("KCOMM" in text or "FCOMM" in text):
+        if "KCOMM" in text or "FCOMM" in text:
             self._columns = text.split()
             return None
         if not self._columns:

@@ -105,4 +105,4 @@ class Names:
 
 def _near(found: tuple[str, int], number: int, within: int) -> str | None:
     value, at = found
-    return value if value and 0 <= number - at <= within else None
+    return value if abs(number - at) <= within else None

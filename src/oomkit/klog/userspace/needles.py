@@ -23,7 +23,7 @@ the search for all of them three times as slow, more than 64 with the kernel's e
 whose first four bytes are frequent in logs some more; hence the few, and those that begin inside a
 word. What none of them finds is found in the beginning of a log only, which is read whole."""
 
-_STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b", re.IGNORECASE)
+_STATUS = re.compile(rb"(?:exit|return|code|status)[^\n]{0,24}137\b")
 
 
 def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
@@ -34,11 +34,11 @@ def is_worth(buffer: bytearray, at: int, end: int) -> Worth:
     if buffer.startswith(_NUMBER, at + 1):
         if not _is_status(buffer, at, end):
             return Worth.NOTHING
-        field = _STATUS_FIELD.search(buffer, max(at - 20, 0), at + 1)
+        field = _STATUS_FIELD.search(buffer, at - 20, at + 1)
         return Worth.LINE if field is None else Worth.AROUND
     if buffer.startswith(_KERNELS, at):
         own = buffer.startswith(_MEMORY, at) and _OWN_MEMORY.search(
-            buffer, max(at - 20, 0), min(at + len(_MEMORY), end)
+            buffer, at - 20, min(at + len(_MEMORY), end)
         )
         return Worth.LINE if own else Worth.NOTHING
     return Worth.AROUND if buffer.startswith(_WITH_NEIGHBOURS, at) else Worth.LINE
@@ -63,11 +63,7 @@ def _is_status(buffer: bytearray, at: int, end: int) -> bool:
     end = min(at + 5, end)
     if buffer[at + 4 : end].isalnum():
         return False
-    start = max(at - 40, 0)
-    before = buffer[start:at].lower()
-    if not (b"exit" in before or b"stat" in before or b"code" in before or b"retu" in before):
-        return False
-    return _STATUS.search(buffer, start, end) is not None
+    return _STATUS.search(buffer[max(at - 40, 0) : end].lower()) is not None
 
 
 _NUMBER = b"137"
