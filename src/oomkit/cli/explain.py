@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import complete
+from oomkit.cli import complete, explain_begin
 from oomkit.cli.common import fail
 from oomkit.cli.streams import say
 from oomkit.printable import printable
@@ -34,7 +34,6 @@ Examples:
   oomkit explain --follow --json
 """
 _DEFAULT_LAST = 5
-_MUCH_BYTES = 64_000_000
 _OBJECTS = 50_000
 """So many are made before cycles are looked for."""
 
@@ -110,7 +109,9 @@ def command(
         sys.exit(_follow(names[0], redact=redact, as_json=as_json))
     pool = _pool(names, workers, cluster, redact=redact)
     searchers = _searchers(names, workers)
-    begun = _begin_search(names, searchers) if pool is None else None
+    begun = explain_begin.begun(names, searchers if pool is None else 1)
+    if begun is not None:
+        _load_views(as_json=as_json)
     from oomkit.explain.redact import Redactor
 
     # Of many logs here only what is shown in full is held in full: it is read again.
@@ -243,22 +244,25 @@ def _searchers(names: Sequence[str | None], workers: int | None) -> int:
     """How many processes search one file, where files are read one after the other."""
     if workers is not None:
         return workers
-    return len(os.sched_getaffinity(0)) if _sizes(names) >= _MUCH_BYTES else 1
+    return len(os.sched_getaffinity(0)) if _sizes(names) >= explain_begin.MUCH_BYTES else 1
 
 
-def _begin_search(names: Sequence[str | None], searchers: int) -> "Ahead | None":
-    """Begin to search a single large file, before all that reads it is imported."""
-    name = names[0]
-    if searchers < 2 or len(names) > 1 or name is None or name == "-":
-        return None
-    from oomkit.klog.searched import begin_search
-
-    return begin_search(name, searchers)
+def _load_views(*, as_json: bool) -> None:
+    """Load what shows reports while others search, and not when they have nothing left to do."""
+    if as_json:
+        import oomkit.views.explain_json
+    else:
+        import oomkit.views.explain_report
+        import oomkit.views.explain_summary  # noqa: F401
 
 
 def _much(names: Sequence[str | None]) -> bool:
     """Whether starting workers pays."""
-    return len(names) > 1 and len(os.sched_getaffinity(0)) > 1 and _sizes(names) >= _MUCH_BYTES
+    return (
+        len(names) > 1
+        and len(os.sched_getaffinity(0)) > 1
+        and _sizes(names) >= explain_begin.MUCH_BYTES
+    )
 
 
 def _sizes(names: Sequence[str | None]) -> int:

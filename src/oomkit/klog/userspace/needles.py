@@ -60,9 +60,9 @@ _WITH_NEIGHBOURS = (
 
 def _is_status(buffer: bytearray, at: int, end: int) -> bool:
     """Whether the number 137 is an exit status."""
-    end = min(at + 5, end)
-    if buffer[at + 4 : end].isalnum():
+    if at + 4 < end and buffer[at + 4] in _ALPHANUMERIC:
         return False
+    end = min(at + 5, end)
     start = max(at - 40, 0)
     before = buffer[start:at].lower()
     if not (b"exit" in before or b"stat" in before or b"code" in before or b"retu" in before):
@@ -71,4 +71,5 @@ def _is_status(buffer: bytearray, at: int, end: int) -> bool:
 
 
 _NUMBER = b"137"
+_ALPHANUMERIC = frozenset(byte for byte in range(128) if chr(byte).isalnum())
 _KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)
