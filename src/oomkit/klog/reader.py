@@ -24,7 +24,7 @@ _PARTS = re.compile(
     rb"|(?P<table>tgid total_vm)|(?P<choice>oom-kill:constraint|[Kk]ill process \d)"
     rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped))"
 )
-_OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true)")
+_OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true|\"ExitCode\":\s+137)")
 """A field of a printed object that reports a death."""
 
 

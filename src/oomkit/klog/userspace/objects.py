@@ -110,6 +110,8 @@ def _tellers(lines: list[str]) -> Iterator[_Node]:
             continue
         top = _put(top, field, number) or root
         is_true = top.key.lower() == "oomkilled" and top.value == "true"
+        # Of a container that an engine describes the name may stand behind its state.
+        is_true = is_true or (top.key == "ExitCode" and top.value == "137")
         if is_true or (top.key.lower() == "reason" and top.value in _OOM):
             yield top
 
