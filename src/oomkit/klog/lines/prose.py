@@ -5,8 +5,8 @@ from oomkit.klog.lines import expressions as re
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
     r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)"
-    r"|will (?:be|see|show|print|report|notice|find|get)|wenn|falls|bedeutet|zum Beispiel|par exemple|signifie"
-    r"|por ejemplo|significa)\b"
+    r"|will (?:be|see|show|print|report|notice|find|get)|wenn|falls|bedeutet|zum Beispiel"
+    r"|par exemple|signifie|por ejemplo|significa)\b"
     r"|\u5982\u679c|\u5047\u5982|\u4f8b\u5982|\u6bd4\u5982|\u662f\u5426|\u5982\u4f55|\u610f\u5473"
     r"|\u3082\u3057|\u5834\u5408|\u4f8b\u3048\u3070|\u0435\u0441\u043b\u0438"
     r"|\u043d\u0430\u043f\u0440\u0438\u043c\u0435\u0440|\u043e\u0437\u043d\u0430\u0447\u0430\u0435\u0442",
