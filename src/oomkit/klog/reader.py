@@ -9,7 +9,7 @@ from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.ahead import Ahead
 from oomkit.klog.lines.clean import clean_bytes
 from oomkit.klog.lines.program import may_be_source, program_lines
-from oomkit.klog.lines.prose import asked_lines, may_ask
+from oomkit.klog.lines.prose import asked_lines, is_manual, may_ask
 from oomkit.klog.lines.scan import BLOCK_BYTES, WHOLE_BYTES, Jumps, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
@@ -146,6 +146,8 @@ def _no_log(head: bytes) -> frozenset[int]:
     found: frozenset[int] = frozenset()
     if any(sign in head for sign in (b'"', b"'", b"`", b" *\n", b"<<")):
         found = program_lines(clean_bytes(head))
+    if is_manual(clean_bytes(head)):
+        return frozenset(range(1, head.count(b"\n") + 2))
     return found | asked_lines(clean_bytes(head)) if may_ask(head) else found
 
 
