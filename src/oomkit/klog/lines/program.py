@@ -14,7 +14,8 @@ from oomkit.klog.lines.prose import FENCE
 
 _MARKS = re.compile(
     # What no log prints: statements, declarations, calls of constructors, values without quotes.
-    r"(?m)^[ \t]*[+-]?[ \t]*(?:(?:const|let|var|static|export) [\w:<>, ]+ = |(?:async )?def \w+\("
+    r"(?m)^[ \t]{0,200}(?:[+-][ \t]{0,200})?(?:"
+    r"(?:const|let|var|static|export) [\w:<>, ]+ = |(?:async )?def \w+\("
     r"|(?:pub |async )*(?:fn|func|function) [\w(]|(?:it|test|describe)\(|#include [<\"]"
     r"|from \w[\w.]* import |import [\w{\"*]|return [\w.]+\(|class \w+[(:{ ]|assert |@\w+$"
     r"|[A-Za-z_][\w.]*(?: :)?:?= ?(?:\[\]\w+)?[\[{(]+$|for \(|for \w+ in |if .*[:{]$|while .*[:{]$)"
@@ -166,6 +167,8 @@ def may_be_source(head: bytes) -> bool:
     lines = head.count(b"\n")
     if (head.count(b"\n ") + head.count(b"\n\t")) * _INDENTED < lines:
         return False
+    if max(map(len, head.split(b"\n"))) > _MAX_LINE:
+        return False
     return len(_MARKS.findall(head.decode("utf-8", "replace"))) * _OF_SOURCE >= lines
 
 
@@ -176,7 +179,9 @@ def _is_source(lines: list[str]) -> bool:
     """
     filled = [line for line in lines if line.strip()]
     part = len(filled) // _PARTS
-    if part < _LEAST_PART or sum(line[0].isspace() for line in filled) * _INDENTED < len(filled):
+    if part < _LEAST_PART or max(map(len, filled)) > _MAX_LINE:
+        return False
+    if sum(line[0].isspace() for line in filled) * _INDENTED < len(filled):
         return False
     marks = 0
     for i in range(_PARTS):
@@ -197,6 +202,8 @@ _THIRD = 3
 _PARTS = 4
 _LEAST_PART = 10
 """So many lines a part has at least."""
+_MAX_LINE = 2000
+"""A program has no longer lines; the log that is one line may be a gigabyte."""
 _INDENTED = 4
 """Of a program's lines at least one of so many is indented, which those of a log are not."""
 _OF_SOURCE = 16
