@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-COMMAND = "from oomkit.cli.main import main; main()"
+COMMAND = "from oomkit.__main__ import main; main()"
 LOGS = Path(__file__).parents[1] / "tests" / "data" / "oom-logs"
 PATTERN = "invoked oom-killer"
 HOW = ("reports", "records", "replay")

@@ -31,6 +31,11 @@ def main() -> None:
 
         exec_run.start(sys.argv[2:])
 
+    if sys.argv[1:2] == ["explain"]:
+        from oomkit.cli import explain_begin
+
+        explain_begin.begin(sys.argv[2:])
+
     if "_OOMKIT_COMPLETE" in os.environ:
         from oomkit.cli import completion_scripts as _  # noqa: F401  # registers itself
 

@@ -499,6 +499,11 @@ def test_an_inspected_container() -> None:
     unlimited = {**INSPECTED, "HostConfig": {"Memory": 0}, "Name": ""}
     (about,) = abouts(json.dumps(unlimited, indent=4)).values()
     assert about == {"id": ID, "exit_code": "137"}
+    other = {**INSPECTED, "State": {"OOMKilled": False, "ExitCode": 137}, "HostConfig": {}}
+    (about,) = abouts(json.dumps(other, indent=4)).values()
+    assert about == {"container": "web", "id": ID, "exit_code": "137"}
+    ended = {**other, "State": {"OOMKilled": False, "ExitCode": 0}}
+    assert abouts(json.dumps(ended, indent=4)) == {}
     assert abouts(json.dumps({**INSPECTED, "State": {"OOMKilled": False}}, indent=4)) == {}
     assert abouts(json.dumps({"Other": {"OOMKilled": True}}, indent=4)) == {}
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import complete
+from oomkit.cli import complete, explain_begin
 from oomkit.cli.common import fail
-from oomkit.cli.read_logs import begin_search_of, pool_for, read_logs, searchers_for
+from oomkit.cli.read_logs import pool_for, read_logs, searchers_for
 from oomkit.cli.streams import say
 from oomkit.printable import printable
 
@@ -103,7 +103,9 @@ def command(
         sys.exit(_follow(names[0], redact=redact, as_json=as_json))
     pool = pool_for(names, workers, cluster, redact=redact)
     searchers = searchers_for(names, workers)
-    begun = begin_search_of(names, searchers) if pool is None else None
+    begun = explain_begin.begun(names, searchers if pool is None else 1)
+    if begun is not None:
+        _load_views(as_json=as_json)
     from oomkit.explain.redact import Redactor
 
     # Of many logs here only what is shown in full is held in full: it is read again.
@@ -124,6 +126,15 @@ def command(
     else:
         status = _print_text(logs, last, summary=summary, again=again)
     sys.exit(_complain(logs) or status)
+
+
+def _load_views(*, as_json: bool) -> None:
+    """Load what shows reports while others search, and not when they have nothing left to do."""
+    if as_json:
+        import oomkit.views.explain_json
+    else:
+        import oomkit.views.explain_report
+        import oomkit.views.explain_summary  # noqa: F401
 
 
 def _shown(count: int, last: int | None, default: int) -> range:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from oomkit.cli.common import fail
+from oomkit.cli.explain_begin import MUCH_BYTES
 from oomkit.printable import printable
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from oomkit.explain.redact import Redactor
     from oomkit.klog.lines.ahead import Ahead
 
-_MUCH_BYTES = 64_000_000
 _OBJECTS = 50_000
 """So many are made before cycles are looked for."""
 _BAR_CELLS = 20
@@ -130,22 +130,12 @@ def searchers_for(names: Sequence[str | None], workers: int | None) -> int:
     """How many processes search one file, where files are read one after the other."""
     if workers is not None:
         return workers
-    return len(os.sched_getaffinity(0)) if _sizes(names) >= _MUCH_BYTES else 1
-
-
-def begin_search_of(names: Sequence[str | None], searchers: int) -> "Ahead | None":
-    """Begin to search a single large file, before all that reads it is imported."""
-    name = names[0]
-    if searchers < 2 or len(names) > 1 or name is None or name == "-":
-        return None
-    from oomkit.klog.searched import begin_search
-
-    return begin_search(name, searchers)
+    return len(os.sched_getaffinity(0)) if _sizes(names) >= MUCH_BYTES else 1
 
 
 def _much(names: Sequence[str | None]) -> bool:
     """Whether starting workers pays."""
-    return len(names) > 1 and len(os.sched_getaffinity(0)) > 1 and _sizes(names) >= _MUCH_BYTES
+    return len(names) > 1 and len(os.sched_getaffinity(0)) > 1 and _sizes(names) >= MUCH_BYTES
 
 
 def _sizes(names: Sequence[str | None]) -> int:

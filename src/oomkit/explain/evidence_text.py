@@ -81,6 +81,9 @@ def key_of(item: Evidence) -> tuple[str, ...] | None:
 
 def joined(items: Iterable[Evidence]) -> list[Evidence]:
     """One for each thing that lines are about: what the others of it say is filled in."""
+    items = list(items)
+    if len(items) < _SEVERAL:
+        return items
     found: dict[tuple[str, ...] | int, Evidence] = {}
     for i, item in enumerate(items):
         key = key_of(item)
@@ -101,6 +104,9 @@ def joined(items: Iterable[Evidence]) -> list[Evidence]:
             exited = False
         found[key] = replace(base, **filled, exited=exited)
     return list(found.values())
+
+
+_SEVERAL = 2
 
 
 def _weight(item: Evidence) -> bool:

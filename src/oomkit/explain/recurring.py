@@ -51,6 +51,11 @@ def tables(
     reports: Sequence[Report], evidence: Sequence[Evidence], found: Sequence[Incident]
 ) -> Tables:
     """Count incidents by cgroup, unit, pod and comm."""
+    told = {
+        incident.number: innermost(joined(evidence[e] for e in incident.evidence))
+        for incident in found
+        if not incident.reports
+    }
 
     def table(by_report: Names, by_evidence: Callable[[Evidence], str | None]) -> tuple[Row, ...]:
         counts: dict[str, list[tuple[int, int, Report | Evidence]]] = {}
@@ -58,9 +63,7 @@ def tables(
             for r in incident.reports:
                 for name, killed in by_report(reports[r]):
                     counts.setdefault(name, []).append((incident.number, killed, reports[r]))
-            if incident.reports:
-                continue
-            for item in innermost(joined(evidence[e] for e in incident.evidence)):
+            for item in told.get(incident.number, ()):
                 said = by_evidence(item)
                 if said is not None:
                     counts.setdefault(said, []).append((incident.number, _deaths(item), item))

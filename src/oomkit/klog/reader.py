@@ -8,8 +8,8 @@ from itertools import pairwise
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.ahead import Ahead
 from oomkit.klog.lines.clean import clean_bytes
-from oomkit.klog.lines.program import program_lines
-from oomkit.klog.lines.prose import asked_lines, may_ask
+from oomkit.klog.lines.program import may_be_source, program_lines
+from oomkit.klog.lines.prose import asked_lines, is_manual, may_ask
 from oomkit.klog.lines.scan import BLOCK_BYTES, WHOLE_BYTES, Jumps, Readable, Scanner
 from oomkit.klog.lines.sources import open_log
 from oomkit.klog.parser import Parser
@@ -24,7 +24,7 @@ _PARTS = re.compile(
     rb"|(?P<table>tgid total_vm)|(?P<choice>oom-kill:constraint|[Kk]ill process \d)"
     rb"|(?P<killed>Killed process \d)|(?P<reaped>oom_reaper: reaped))"
 )
-_OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true)")
+_OBJECT = re.compile(rb"(?i:\breason\"?:\s+\"?OOM|\"OOMKilled\":\s+true|\"ExitCode\":\s+137)")
 """A field of a printed object that reports a death."""
 
 
@@ -110,9 +110,18 @@ def read_stream(source: Readable, name: str) -> Iterator[Report]:
             yield record
 
 
+_SOURCE_BYTES = 1 << 20
+"""Few programs' sources are as large."""
+
+
 def _head_of(source: Readable) -> bytes:
     """The beginning of a log, a little more than what is read whole."""
-    head = bytearray(WHOLE_BYTES + 1)
+    return _read(source, WHOLE_BYTES + 1)
+
+
+def _read(source: Readable, size: int) -> bytes:
+    """The next bytes of a log, so many unless it ends."""
+    head = bytearray(size)
     filled = 0
     with memoryview(head) as view:
         while got := source.readinto(view[filled:]):
@@ -137,6 +146,8 @@ def _no_log(head: bytes) -> frozenset[int]:
     found: frozenset[int] = frozenset()
     if any(sign in head for sign in (b'"', b"'", b"`", b" *\n", b"<<")):
         found = program_lines(clean_bytes(head))
+    if is_manual(clean_bytes(head)):
+        return frozenset(range(1, head.count(b"\n") + 2))
     return found | asked_lines(clean_bytes(head)) if may_ask(head) else found
 
 
@@ -188,6 +199,11 @@ def scan_records(
         yield from parser.finish()
         yield from parser.kernels
         return
+    if jumps is None and may_be_source(head):
+        more = _read(source, _SOURCE_BYTES)
+        if len(more) < _SOURCE_BYTES:
+            parser.no_log = program_lines(clean_bytes(head + more))
+        head += more
     source = _Again(head, source)
     scanner = Scanner(source, parser)
     if evidence:

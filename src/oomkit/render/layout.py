@@ -116,6 +116,15 @@ def wrapped(text: str, width: int, *, first: str = "", rest: str | None = None) 
     rest = " " * cell_len(first) if rest is None else rest
     lines: list[str] = []
     start, line = first, ""
+    if text.isascii() and text.isprintable() and "  " not in text and text[:1] != " ":
+        # Nearly all texts: a character takes a cell, and no word has to be looked at by itself.
+        room = max(width - cell_len(start), _NARROWEST_TEXT)
+        while len(text) > room and (end := text.rfind(" ", 1, room + 1)) > 0:
+            lines.append(start + text[:end])
+            start, text = rest, text[end + 1 :]
+            room = max(width - cell_len(start), _NARROWEST_TEXT)
+        if len(text) <= room:
+            return [*lines, start + text]
     for word in text.split(" "):
         room = max(width - cell_len(start), _NARROWEST_TEXT)
         if line and cell_len(line) + 1 + cell_len(word) > room:

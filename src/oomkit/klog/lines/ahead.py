@@ -136,7 +136,9 @@ class Search:
                 merged = len(found)
                 found.append((hit, self._begin(base, hit), None))
             near = hit + _NEAR_BYTES
-        return _Segment(count_newlines(buffer, start, end), self._placed(base, start, found))
+        placed, at, newlines = self._placed(base, start, found)
+        # What lies behind the last place has not been counted yet.
+        return _Segment(newlines + count_newlines(buffer, at, end), placed)
 
     def _alone(self, base: int, hit: int, filled: int) -> tuple[int, bytes] | None:
         """Where the line of a needle begins, and that line, unless it is long or not all here."""
@@ -158,10 +160,14 @@ class Search:
 
     def _placed(
         self, base: int, start: int, found: list[tuple[int, int | None, bytes | None]]
-    ) -> list[tuple[int, int | None, int, bytes | None]]:
-        """Give stretches with offsets of the buffer those of the file, and what counts lines."""
+    ) -> tuple[list[tuple[int, int | None, int, bytes | None]], int, int]:
+        """Give stretches with offsets of the buffer those of the file, and what counts lines.
+
+        Also returns an offset of the buffer, from the start on, and the newlines up to there.
+        """
         placed: list[tuple[int, int | None, int, bytes | None]] = []
         at, newlines = start, 0
+        furthest = start, 0
         for hit, begin, alone in found:
             if begin is None:
                 placed.append((base + hit, None, 0, None))
@@ -170,8 +176,9 @@ class Search:
             between = count_newlines(self._buffer, first, last)
             newlines += between if begin >= at else -between
             at = begin
+            furthest = max(furthest, (at, newlines))
             placed.append((base + hit, base + begin, newlines, alone))
-        return placed
+        return placed, *furthest
 
 
 class Ahead:

@@ -14,7 +14,8 @@ from oomkit.klog.lines.prose import FENCE
 
 _MARKS = re.compile(
     # What no log prints: statements, declarations, calls of constructors, values without quotes.
-    r"(?m)^[ \t]*[+-]?[ \t]*(?:(?:const|let|var|static|export) [\w:<>, ]+ = |(?:async )?def \w+\("
+    r"(?m)^[ \t]{0,200}(?:[+-][ \t]{0,200})?(?:"
+    r"(?:const|let|var|static|export) [\w:<>, ]+ = |(?:async )?def \w+\("
     r"|(?:pub |async )*(?:fn|func|function) [\w(]|(?:it|test|describe)\(|#include [<\"]"
     r"|from \w[\w.]* import |import [\w{\"*]|return [\w.]+\(|class \w+[(:{ ]|assert |@\w+$"
     r"|[A-Za-z_][\w.]*(?: :)?:?= ?(?:\[\]\w+)?[\[{(]+$|for \(|for \w+ in |if .*[:{]$|while .*[:{]$)"
@@ -54,6 +55,8 @@ def program_lines(text: str) -> frozenset[int]:
         text: a text of no more than some ten thousand bytes.
     """
     lines = text.split("\n")
+    if _is_source(lines):
+        return frozenset(range(1, len(lines) + 1))
     found: set[int] = set()
     if "#" in text and any(fence in text for fence in FENCE):
         found.update(_comments_of_commands(lines))
@@ -64,6 +67,7 @@ def program_lines(text: str) -> frozenset[int]:
     if _MARKS.search(text) is None:
         return frozenset(found)
     found.update(_long_texts(lines))
+    found.update(_docstrings(lines))
     for begin, end in [(0, len(lines))] if _is_program(text, lines) else _blocks(lines):
         block = lines[begin:end]
         if _MARKS.search("\n".join(block)) is not None:
@@ -134,6 +138,76 @@ _LONG_TEXT = re.compile(
 )
 _MAX_LONG = 400
 """Maximum number of lines of such a text."""
+
+
+def _docstrings(lines: list[str]) -> Iterator[int]:
+    """Numbers of the lines of texts that stand below the head of a function or a class."""
+    i = 0
+    while i < len(lines):
+        begin = _DOCSTRING.match(lines[i])
+        above = lines[i - 1].rstrip() if i else ""
+        i += 1
+        if begin is None or not (above.endswith(":") and _BLOCK_HEAD.search(above)):
+            continue
+        if begin["mark"] in lines[i - 1][begin.end() :]:
+            continue
+        last = min(i + _MAX_LONG, len(lines))
+        end = next((j for j in range(i, last) if begin["mark"] in lines[j]), None)
+        if end is not None:
+            yield from range(i, end + 2)
+            i = end + 1
+
+
+_DOCSTRING = re.compile(r"\s+[rbfu]{0,2}(?P<mark>\"\"\"|''')")
+_BLOCK_HEAD = re.compile(r"^\s*(?:(?:async )?def |class )\w|\)(?: -> .*)?:$")
+
+
+def may_be_source(head: bytes) -> bool:
+    """Whether a text whose beginning this is may be a program's: a quick look."""
+    lines = head.count(b"\n")
+    if (head.count(b"\n ") + head.count(b"\n\t")) * _INDENTED < lines:
+        return False
+    if max(map(len, head.split(b"\n"))) > _MAX_LINE:
+        return False
+    return len(_MARKS.findall(head.decode("utf-8", "replace"))) * _OF_SOURCE >= lines
+
+
+def _is_source(lines: list[str]) -> bool:
+    """Whether all of a text is a program's: each part of it has lines that can only be that.
+
+    A log that somebody put beside a program makes a part by itself.
+    """
+    filled = [line for line in lines if line.strip()]
+    part = len(filled) // _PARTS
+    if part < _LEAST_PART or max(map(len, filled)) > _MAX_LINE:
+        return False
+    if sum(line[0].isspace() for line in filled) * _INDENTED < len(filled):
+        return False
+    marks = 0
+    for i in range(_PARTS):
+        there = filled[i * part : (i + 1) * part]
+        found = len(_MARKS.findall("\n".join(there)))
+        marks += found
+        if found * _OF_SOURCE < part and sum(map(_is_text, there)) * _THIRD < part:
+            return False
+    return marks >= _MANY
+
+
+def _is_text(line: str) -> bool:
+    """Whether a line is a text of a program, and no comment."""
+    return line[0].isspace() and _TEXT.match(line) is not None and _COMMENT.match(line) is None
+
+
+_THIRD = 3
+_PARTS = 4
+_LEAST_PART = 10
+"""So many lines a part has at least."""
+_MAX_LINE = 2000
+"""A program has no longer lines; the log that is one line may be a gigabyte."""
+_INDENTED = 4
+"""Of a program's lines at least one of so many is indented, which those of a log are not."""
+_OF_SOURCE = 16
+"""And one of so many can only be a program's."""
 
 
 def _block_comments(lines: list[str]) -> Iterator[int]:

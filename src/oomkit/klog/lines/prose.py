@@ -5,8 +5,8 @@ from oomkit.klog.lines import expressions as re
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|would|could|may|might|should|such as|e\.g\.|for example|means?|indicates?"
     r"|(?:look|search|watch|grep)(?:ing)? for|how (?:to|can|do)|what (?:does|is)"
-    r"|will (?:be|see|show|print|report)|wenn|falls|bedeutet|zum Beispiel|par exemple|signifie"
-    r"|por ejemplo|significa)\b"
+    r"|will (?:be|see|show|print|report|notice|find|get)|wenn|falls|bedeutet|zum Beispiel"
+    r"|par exemple|signifie|por ejemplo|significa)\b"
     r"|\u5982\u679c|\u5047\u5982|\u4f8b\u5982|\u6bd4\u5982|\u662f\u5426|\u5982\u4f55|\u610f\u5473"
     r"|\u3082\u3057|\u5834\u5408|\u4f8b\u3048\u3070|\u0435\u0441\u043b\u0438"
     r"|\u043d\u0430\u043f\u0440\u0438\u043c\u0435\u0440|\u043e\u0437\u043d\u0430\u0447\u0430\u0435\u0442",
@@ -26,6 +26,7 @@ _HEADS_BYTES = re.compile(b"(?im)" + _HEADS.encode())
 _SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b7]{2}")
 _ASKS = re.compile(
     r"(?:^|[.:;,] )\W*(?:then )?(?:look|search|watch)(?: \w+){0,3}? for\b.*:$"
+    r"|(?:look|search|watch)(?:ing)? for (?:\S+ ){1,12}?(?:like|such as):$"
     r"|\b(?:look|search|watch) for (?:the |an? )?(?:following|messages? like|lines? like"
     r"|entries like|entry like|this)\b.*:$"
     r"|\b(?:would|might|may|could) (?:look|be|read|see|show|contain|print)\b.*:$"
@@ -56,7 +57,7 @@ _SYMPTOM = re.compile(r"(?im)^\W*symptoms?\b")
 _SOLUTION = re.compile(r"(?im)^\W*(?:solution|resolution|fix)\b")
 _HEADING = re.compile(
     r"(?im)^\W*(?:\d\W+)?(?:how to (?:fix|prevent|diagnose|debug|troubleshoot|resolve|detect)"
-    r"|fix steps|(?:common|possible|root|typical) (?:causes?|errors?|error messages)"
+    r"|fix steps|(?:common|possible|root|typical) (?:causes?|symptoms?|errors?|error messages)"
     r"|what (?:it|this \w+) means|why (?:it|this) (?:happens|matters)|troubleshooting|diagnosis"
     r"|best practices)\b.{0,60}$"
 )
@@ -113,6 +114,27 @@ def explains(text: str) -> bool:
     marks = sum(mark.search(text) is not None for mark in _EXPLAINS)
     marks += _SYMPTOM.search(text) is not None and _SOLUTION.search(text) is not None
     return marks + len(_HEADING.findall(text)) >= _EXPLAINING
+
+
+def is_manual(text: str) -> bool:
+    """Whether a text says how such logs are read, and shows one for that."""
+    small = text.lower()
+    if not any(sign in small for sign in _SIGNS_OF_A_MANUAL):
+        return False
+    return sum(mark.search(text) is not None for mark in _OF_A_MANUAL) >= _EXPLAINING
+
+
+_SIGNS_OF_A_MANUAL = ("annotated", "look like", "field")
+_OF_A_MANUAL = (
+    re.compile(
+        r"(?im)^\W*(?:how to (?:read|interpret|understand)|reading|understanding|interpreting"
+        r"|anatomy of)\b.{0,40}\b(?:oom|out[- ]of[- ]memory|logs?|messages?|reports?)\b.{0,40}$"
+    ),
+    re.compile(r"(?im)^\W*what (?:does|do) .{0,40}look like\b.{0,10}$"),
+    re.compile(r"(?im)^\W*annotated (?:\w+ ){0,2}(?:example|log|output|report)s?\b"),
+    re.compile(r"(?im)^\W*field\W+(?:meaning|description|explanation)\W*$"),
+)
+"""Headings, of which a manual has several."""
 
 
 def supposes(text: str, end: int) -> bool:

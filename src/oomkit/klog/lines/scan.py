@@ -139,7 +139,7 @@ def needles_with(others: tuple[bytes, ...]) -> Needles:
 
 def judged(buffer: bytearray, hit: int, needle: int, end: int, worth: Judge | None) -> Worth:
     """What a needle in a buffer filled up to ``end`` is worth."""
-    if _real(buffer, hit, needle, end) is not None:
+    if needle < len(KERNEL_NEEDLES) and _real(buffer, hit, needle, end) is not None:
         return Worth.AROUND
     found = Worth.NOTHING if worth is None else worth(buffer, hit, end)
     if found is Worth.LINE:

@@ -200,6 +200,8 @@ class Assembler(Endings):
             return None
         if text.startswith("[") and ROW.match(text):
             return self._take_row(line)
+        if self._begun is not None and (rest := self._take_rest_of_summary(line)) is not None:
+            return rest
         if _may_be_anchor(text):
             taken = self._take_anchored(line)
             if taken is not None:

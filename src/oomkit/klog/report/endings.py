@@ -1,5 +1,7 @@
 """The lines that end a report: the process chosen, killed, reaped, or why it panicked."""
 
+from typing import NamedTuple
+
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Killed
 from oomkit.klog.report import kill
@@ -8,6 +10,18 @@ from oomkit.klog.report.open_reports import OpenReports
 
 _QUOTING = ("OOMKilling", "kernel-monitor")
 """Events of Kubernetes repeat the kernel's line; they are not it."""
+
+
+class _BegunSummary(NamedTuple):
+    """The beginning of a summary line, and the report that it is of."""
+
+    text: str
+    number: int
+    report: Builder
+
+
+_RULED_LINES = 100
+"""So far below its beginning the rest of such a line stands."""
 
 
 def _is_told(line: Line) -> bool:
@@ -22,6 +36,7 @@ class Endings:
 
     def __init__(self, file: str) -> None:
         self._reports = OpenReports(file)
+        self._begun: _BegunSummary | None = None
 
     def _current(self, line: Line) -> Builder | None:
         """The youngest open report that the line can end: not one of another kind."""
@@ -29,7 +44,8 @@ class Endings:
         return None if report is None or report.foreign else report
 
     def _take_summary(self, line: Line) -> Builder | None:
-        summary = kill.parse_summary(line.text, line.number)
+        text = kill.before_rule(line.text)
+        summary = kill.parse_summary(text, line.number)
         if summary is None:
             return None
         report = self._reports.killed_just_now(line, summary.pid, "summary")
@@ -37,7 +53,27 @@ class Endings:
         report.end_table()
         report.summary = summary
         self._reports.in_table = None
+        if text != line.text:
+            report.problem("line_damaged", "another report begins within a line", line.number)
+        self._begun = None
+        if summary.pid is None and not line.cut:
+            self._begun = _BegunSummary(text, line.number, report)
         return report
+
+    def _take_rest_of_summary(self, line: Line) -> Builder | None:
+        """The rest of a summary within which another CPU began its report."""
+        begun = self._begun
+        if begun is None or not 0 < line.number - begun.number <= _RULED_LINES:
+            self._begun = None
+            return None
+        if not kill.ends_summary(line.text):
+            return None
+        whole = kill.parse_summary(begun.text + line.text, begun.number)
+        if whole is None or whole.pid is None:
+            return None
+        self._begun = None
+        begun.report.summary = whole
+        return begun.report
 
     def _take_selected(self, line: Line) -> Builder | None:
         if _is_told(line):

@@ -323,6 +323,23 @@ def parse_summary(text: str, line: int) -> Summary | None:
     )
 
 
+def before_rule(text: str) -> str:
+    """What stands before the rule of ``=`` that begins a report of the kernel's on a bug."""
+    rule = _RULE.search(text) if "====" in text else None
+    return text if rule is None else text[: rule.start()]
+
+
+_RULE = re.compile(r"={40,}")
+
+
+def ends_summary(text: str) -> bool:
+    """Whether a line can be the end of a summary whose beginning stands above it."""
+    return _SUMMARY_END.match(text) is not None
+
+
+_SUMMARY_END = re.compile(r"(?!.*oom-kill:)\S.{0,600}pid=\d+,uid=\d+$|pid=\d+,uid=\d+$")
+
+
 def parse_panic(text: str) -> tuple[str, bool] | None:
     """Return a panic's text if running out of memory caused it, and whether it is its end mark."""
     match = _PANIC.search(text)

@@ -219,7 +219,8 @@ class Witness:
             return
         known = (
             ":" in text or "=" in text or text.startswith(("Job <", "0")) or "describe pod" in text
-        )
+            or " inspect " in text
+        )  # fmt: skip
         if not known and not text.startswith(DOTS):
             return
         if self._names.note(line):
@@ -330,6 +331,8 @@ class Witness:
             node = thing["name"]
         elif thing is not None:
             pod = thing["name"]
+        elif pod is None and found.by == "unknown" and (called := self._names.called(line)):
+            name = name or called
         elif pod is None and _is_of_a_pod(found):
             pod = self._names.named("name", number) or self._names.named("pod", number)
             name = name or self._names.section(number, _NEAR_LINES)

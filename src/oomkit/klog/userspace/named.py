@@ -5,8 +5,10 @@ from oomkit.klog.lines.prefix import Line
 
 REACH = 240
 """So many lines below it a name still counts."""
-_NAME = re.compile(r"\"?(?P<key>[Nn]ame|[Nn]amespace|[Nn]ode|Id|[cC]ontainerID|[Pp]od)\"?\s*:\s+\"?"
-                   r"(?:\w+://)?/?(?P<value>[^\s\",/]+)")  # fmt: skip
+_NAME = re.compile(
+    r"\"?(?P<key>[Nn]ame|[Nn]amespace|[Nn]ode|Id|[cC]ontainerID|[Pp]od|[cC]ontainer)\"?\s*:\s+\"?"
+    r"(?:\w+://)?(?P<engine>/)?(?P<value>[^\s\",/]+)"
+)
 _SECTION = re.compile(r"(?P<name>[a-z0-9][\w.-]*):$")
 _STATES = frozenset(
     {"terminated", "state", "running", "waiting", "resources", "limits", "requests"}
@@ -23,6 +25,20 @@ _DESCRIBED = re.compile(
     r"(?=\s*(?:$|[`\"'|>;&-]))"
 )
 """The command whose answer follows."""
+_INSPECTED = re.compile(
+    r"\b(?:docker|podman|nerdctl)(?: container)? inspect "
+    r"(?:-\w+[ =](?:'[^']*'|\"[^\"]*\"|\S+) |--\w+[ =](?:'[^']*'|\"[^\"]*\"|\S+) )*"
+    r"(?P<name>[A-Za-z0-9][\w.-]*)(?=\s*(?:$|[`\"'|>;&-]))"
+)
+"""That of a container engine."""
+CONTAINER = "container"
+"""What a container is called by its engine, where it is of no pod."""
+_NAMED_BESIDE = re.compile(r"\"Name\" ?: ?\"/(?P<name>[\w.-]+)\"")
+_NAMED_BEFORE = re.compile(
+    r"\"?(?!(?:container|process|pod|its?|the|last|final|an?|with|and|state|status|terminated)\b)"
+    r"(?P<name>[a-z0-9][\w.-]*)\"?:?\s+(?:\"?[Ee]xitCode\"?: ?137|\S.* {2}Exit 137)\b"
+)
+"""The container that a line on its exit status names itself."""
 _UNIT_ID = re.compile(r"Id=(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))$")
 _JOB = re.compile(
     r"JobId=(?P<slurm>\d+)\b|Job ID: (?P<seff>\d+)$|Job <(?P<lsf>\d+(?:\[\d+\])?)>"
@@ -50,6 +66,8 @@ class Names:
         name = _NAME.match(text)
         if name is not None and (not line.spaced & 1 or text.startswith('"')):
             self._found[name["key"].lower()] = (name["value"], line.number)
+            if name["engine"]:
+                self._found[CONTAINER] = (name["value"], line.number)
             if name["key"] == "Name":
                 self._section = ("", _FAR)
         elif (
@@ -62,6 +80,8 @@ class Names:
             self._found["unit"] = (head["unit"], line.number)
         elif (described := _DESCRIBED.search(text)) is not None:
             self._found["pod"] = (described["pod"], line.number)
+        elif (inspected := _INSPECTED.search(text)) is not None:
+            self._found[CONTAINER] = (inspected["name"], line.number)
         elif (unit := _UNIT_ID.match(text)) is not None:
             self._found["unit"] = (unit["unit"], line.number)
         elif (other := _JOB.match(text)) is not None:
@@ -92,6 +112,19 @@ class Names:
     def named(self, key: str, number: int, within: int = REACH) -> str | None:
         """What was named last, at most so many lines above a line."""
         return _near(self._found.get(key, ("", _FAR)), number, within)
+
+    def called(self, line: Line) -> str | None:
+        """What an engine calls the container of an exit status: in its line, or above it.
+
+        None where another was named since.
+        """
+        number = line.number
+        beside = _NAMED_BESIDE.search(line.text) or _NAMED_BEFORE.match(line.text)
+        if beside is not None:
+            return beside["name"]
+        name, at = self._found.get(CONTAINER, ("", _FAR))
+        others = (self._found.get(key, ("", _FAR))[1] for key in ("name", "pod"))
+        return _near((name, at), number, REACH) if all(other <= at for other in others) else None
 
     def section(self, number: int, within: int) -> str | None:
         """The container whose description or record a line stands in."""

@@ -60,11 +60,12 @@ _WITH_NEIGHBOURS = (
 
 def _is_status(buffer: bytearray, at: int, end: int) -> bool:
     """Whether the number 137 is an exit status."""
-    end = min(at + 5, end)
-    if buffer[at + 4 : end].isalnum():
+    if at + 4 < end and buffer[at + 4] in _ALPHANUMERIC:
         return False
+    end = min(at + 5, end)
     return _STATUS.search(buffer[max(at - 40, 0) : end].lower()) is not None
 
 
 _NUMBER = b"137"
+_ALPHANUMERIC = frozenset(byte for byte in range(128) if chr(byte).isalnum())
 _KERNELS = tuple(needle for needle in KERNEL_NEEDLES if needle not in NEEDLES)

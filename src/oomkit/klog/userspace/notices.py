@@ -92,6 +92,14 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
+        r"terminated:map\[(?=[^\]]*\breason:(?P<reason>OOM ?Killed)\b)"
+        r"(?:(?=[^\]]*\bcontainerID:\w+://(?P<container>[0-9a-f]{12,64})))?",
+        words=("terminated:map",),
+        killer="kernel",
+    ),
+    Form(
+        "kubelet",
+        "notice",
         r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)(?!\s*reason=~?\"[^\"]*\",?\s*$)"
         r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
         r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"

@@ -20,6 +20,7 @@ _FIELD = re.compile(
 )
 _CLOSES = re.compile(r"[\s}\],]*$")
 _OOM = frozenset({"OOMKilled", "OOM Killed"})
+_STATUS = "ExitCode"
 _NAME = "io.kubernetes.container.name"
 _POD = "io.kubernetes.pod.name"
 _NAMESPACE = "io.kubernetes.pod.namespace"
@@ -74,6 +75,8 @@ def abouts(text: str) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     lines = text.split("\n", MAX_LINES)[:MAX_LINES]
     for node in list(_tellers(lines)):
+        if node.key == _STATUS and node.parent and node.parent.text("OOMKilled") == "true":
+            continue
         about = _of_pod(node) if node.key.lower() == "reason" else _of_inspected(node)
         if about:
             found[node.line] = {name: value for name, value in about.items() if value is not None}
@@ -110,6 +113,8 @@ def _tellers(lines: list[str]) -> Iterator[_Node]:
             continue
         top = _put(top, field, number) or root
         is_true = top.key.lower() == "oomkilled" and top.value == "true"
+        # Of a container that an engine describes the name may stand behind its state.
+        is_true = is_true or (top.key == _STATUS and top.value == "137")
         if is_true or (top.key.lower() == "reason" and top.value in _OOM):
             yield top
 

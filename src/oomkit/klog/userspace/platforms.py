@@ -42,6 +42,15 @@ PLATFORM_FORMS = (
         words=("oom-kill event", "oom_kill event"),
         killer="kernel",
     ),
+    # What a person quotes of it, without its beginning.
+    Form(
+        "slurm",
+        "notice",
+        r"\bin (?:StepId=|step )(?P<job>[\w.+]+?)(?: cgroup)?\. Some of your processes may have "
+        r"been killed by the cgroup out-of-memory",
+        words=("cgroup out-of-memory",),
+        killer="kernel",
+    ),
     Form(
         "slurm",
         "notice",

@@ -78,6 +78,8 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return True
     if form.kind in ("sigkill", "notice") and _DEFINES.match(text, match.end()) is not None:
         return True
+    if form.kind == "sigkill" and form.by in ("anybody", "shell") and _is_general(match):
+        return True
     if form.kind in ("failure", "pressure"):
         return words_in(text) >= _LONG_SENTENCE
     if form.by not in ("kubelet", "docker") or form.kind not in ("notice", "eviction"):
@@ -101,11 +103,26 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     return words >= _SENTENCE or ticks >= _TWO_SPANS or has_other_script(around)
 
 
+def _is_general(match: re.Match[str]) -> bool:
+    """Whether a status stands in a heading, or in a sentence on all of a kind."""
+    text = match.string
+    return _HEADING.match(text) is not None or bool(_IN_GENERAL.search(text, 0, match.start()))
+
+
+_IN_GENERAL = re.compile(
+    r"(?i)\b(?:an?|any|every|each) (?:[\w-]+ ){0,2}(?:container|process|pod|job|task|command"
+    r"|program|child|worker|build)s?(?: (?:that|which|has|with|is|was|gets))? $"
+    r"|(?:^|(?<!\bthe)(?<!\bour)(?<!\bmy)(?<!\bthese)(?<!\bthose)[ (])"
+    r"(?:containers|processes|pods|jobs|tasks|commands|programs|workers) (?:that|which|with) "
+    r"(?:have |are |an? )?$"
+)
+"""What a sentence is about that tells of no event, but of all those of a kind."""
 _HEADING = re.compile(r"#{2,6} ")
 """Of a text; the one of its title is a line's."""
 _DEFINES = re.compile(
     r"['\"`)]{0,2} ?(?:\([^)]{0,40}\) ?)?(?:means?|indicates?|signals?|signifies|stands for"
-    r"|is (?:the|a|an|usually)|usually|typically|often)\b"
+    r"|is (?:the|a|an|usually)|usually|typically|often"
+    r"|(?:was|were) (?:killed|terminated|stopped))\b"
 )
 _FIELD = re.compile(r"\s*\"?\w[\w ]{0,20}(?::\s{2,}|\"\s*:\s*)\S")
 

@@ -50,6 +50,12 @@ SIGKILL_FORMS = (
         words=("code 137",),
     ),
     Form(
+        "docker",
+        "sigkill",
+        r"^(?P<container>[0-9a-f]{12}) .*? Exited \(137\) .*? ago\b(?:.* (?P<name>[\w.-]+))?$",
+        words=("(137)",),
+    ),
+    Form(
         "anybody",
         "sigkill",
         r"(?!exit 137;?$)(?:[Ee]xit(?:ed)?|return(?:ed)?)[ _a-z]{0,24}(?:[Cc]ode|status|with)?"
