@@ -158,6 +158,13 @@ def test_a_line_about_no_known_victim_is_of_the_last_end(
     assert reports.of_victim(line(6, **now), 99) is None
 
 
+def test_how_long_ago_the_last_end_was_is_told_by_the_youngest() -> None:
+    reports, (first, second) = opened({"killed": [VICTIM]}, {"panic": "x"})
+    first.last, second.last = line(5, uptime_s=10.0), line(6, uptime_s=500.0)
+    assert reports.of_victim(line(7, uptime_s=510.0), 99) is second
+    assert reports.of_victim(line(7, uptime_s=10.0), 99) is None
+
+
 def test_a_line_about_a_victim_is_of_the_report_that_has_it() -> None:
     reports, (first, second) = opened({}, {})
     first.add_killed(VICTIM)

@@ -151,6 +151,8 @@ def test_talk_of_a_death_is_told_once_and_only_where_no_line_shows_it() -> None:
     report = [line.decode() for line in log(*at(1.0, *whole(7, "db"))).splitlines()]
     assert said(TALK, "", *report) == []
     assert said(*report, "", TALK) == []
+    over = [line.decode() for line in log(*[(400.0, OTHER)] * 70).splitlines()]
+    assert said(*report, *over, TALK) == []
 
 
 def test_in_a_long_log_a_sentence_is_a_line_like_others() -> None:

@@ -967,6 +967,10 @@ def test_a_thread_or_a_child(
     found = record(killed=[victim], **made)
     assert found.selected is not None
     assert (found.selected.tgid, found.killed[0].killed_as) == (tgid, killed_as)
+    # Who dies with the victim, as it shares its memory, changes nothing of that.
+    sharer = Killed(pid=6, comm="web", killed_as="mm_sharer")
+    both = record(killed=[victim, sharer], **made)
+    assert [v.killed_as for v in both.killed] == [killed_as, "mm_sharer"]
 
 
 @pytest.mark.parametrize(
