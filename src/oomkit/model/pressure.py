@@ -64,10 +64,11 @@ def threads_of(machine: Machine, demands: Sequence[Demand], queue: float) -> lis
         if part < 1.0 and demand.cpu_share < 1.0 and demand.cpu_share > 0.0:
             waiting = demand.kernel_cpus * demand.speed * (1.0 / demand.cpu_share - 1.0)
             kswapd.stalled += waiting * (1.0 - part)
-        count = max(min(demand.proc.spec.threads, machine.cpus), 1) if demand.cpus > 1.0 else 1
-        threads.append(_thread(demand, part, count, queue))
-        for _ in range(count - 1):
-            threads.append(_thread(demand, part, count, queue))  # noqa: PERF401
+        if demand.cpus > 1.0:
+            count = max(min(demand.proc.spec.threads, machine.cpus), 1)
+            threads += [_thread(demand, part, count, queue) for _ in range(count)]
+        else:
+            threads.append(_thread(demand, part, 1, queue))
     if background > 0.0:
         kswapd.stalled = min(kswapd.stalled, 1.0 - kswapd.reclaims)
         threads.append(kswapd)
@@ -93,6 +94,9 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         works = ready * cpus / (cpus + kernel)
         waiting = ready - works
     thread = Thread(proc, works)
+    io = demand.first_read_io + demand.async_io
+    if kernel <= 0.0 and demand.stall <= 0.0 and io <= 0.0:
+        return thread
     if kernel > 0.0:
         reclaims = thread.reclaims = min(kernel * speed, 1.0 - works)
         waiting = max(waiting - reclaims, 0.0)
@@ -101,9 +105,8 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         waiting = min(waiting, left)
         asleep = thread.asleep = min(demand.stall, left - waiting)
         thread.stalled = waiting + asleep
-    if demand.first_read_io or demand.async_io:
-        first = queue * (demand.first_read_io + demand.async_io)
-        thread.waits_io = min(speed * first, left - thread.stalled)
+    if io > 0.0:
+        thread.waits_io = min(speed * queue * io, left - thread.stalled)
     return thread
 
 
@@ -149,11 +152,16 @@ def pressure(threads: Iterable[Thread], *, counts_reclaimers: bool) -> tuple[flo
         if cpu is None:
             cpu = cpus[thread.cpu] = _Cpu()
         stalled = thread.reclaims + thread.stalled
-        ready = thread.works if counts_reclaimers else thread.runs
+        works = thread.works
+        busy = 1.0 - works - stalled
+        ready = works if counts_reclaimers else thread.runs
+        cpu.none_ready *= 1.0 - ready if ready < 1.0 else 0.0
+        cpu.not_busy *= max(0.0, busy)
+        busy -= thread.waits_io
+        cpu.idle *= max(0.0, busy)
+        if stalled <= 0.0:
+            continue
         cpu.no_stall *= 1.0 - stalled
-        cpu.none_ready *= 1.0 - min(ready, 1.0)
-        cpu.not_busy *= max(1.0 - thread.works - stalled, 0.0)
-        cpu.idle *= max(1.0 - thread.works - stalled - thread.waits_io, 0.0)
         if thread.reclaims > 0.0:
             cpu.reclaimers.append((thread.reclaims, ready))
     some = full = awake = 0.0
