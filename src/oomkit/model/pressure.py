@@ -28,7 +28,7 @@ class Thread:
 
     __slots__ = ("asleep", "cpu", "proc", "reclaims", "stalled", "waits_io", "works")
 
-    def __init__(self, proc: Proc | None, *, works: float = 0.0, reclaims: float = 0.0) -> None:
+    def __init__(self, proc: Proc | None, works: float = 0.0, reclaims: float = 0.0) -> None:
         self.proc = proc
         self.cpu = 0
         self.works = works
@@ -56,7 +56,7 @@ def threads_of(machine: Machine, demands: Sequence[Demand], queue: float) -> lis
         return []
     own = max(1.0 - 1.0 / background, 0.0) if background > 0.0 else 0.0
     threads: list[Thread] = []
-    kswapd = Thread(None, reclaims=min(background, 1.0))
+    kswapd = Thread(None, 0.0, min(background, 1.0))
     for demand in demands:
         if demand.proc is None:
             continue
@@ -64,8 +64,11 @@ def threads_of(machine: Machine, demands: Sequence[Demand], queue: float) -> lis
         if part < 1.0 and demand.cpu_share < 1.0 and demand.cpu_share > 0.0:
             waiting = demand.kernel_cpus * demand.speed * (1.0 / demand.cpu_share - 1.0)
             kswapd.stalled += waiting * (1.0 - part)
-        count = max(min(demand.proc.spec.threads, machine.cpus), 1) if demand.cpus > 1.0 else 1
-        threads += [_thread(demand, part, count, queue) for _ in range(count)]
+        if demand.cpus > 1.0:
+            count = max(min(demand.proc.spec.threads, machine.cpus), 1)
+            threads += [_thread(demand, part, count, queue) for _ in range(count)]
+        else:
+            threads.append(_thread(demand, part, 1, queue))
     if background > 0.0:
         kswapd.stalled = min(kswapd.stalled, 1.0 - kswapd.reclaims)
         threads.append(kswapd)
@@ -77,7 +80,7 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
     """One of a task's threads; of reclaim for it, it does such a part itself."""
     proc, speed = demand.proc, demand.speed
     if proc is not None and proc.spinning:
-        thread = Thread(proc, reclaims=min(demand.cpus_given, 1.0))
+        thread = Thread(proc, 0.0, min(demand.cpus_given, 1.0))
         thread.stalled = 1.0 - thread.reclaims
         return thread
     kernel = demand.kernel_cpus * reclaim_part / count
@@ -90,7 +93,10 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         ready = speed / share
         works = ready * cpus / (cpus + kernel)
         waiting = ready - works
-    thread = Thread(proc, works=works)
+    thread = Thread(proc, works)
+    io = demand.first_read_io + demand.async_io
+    if kernel <= 0.0 and demand.stall <= 0.0 and io <= 0.0:
+        return thread
     if kernel > 0.0:
         reclaims = thread.reclaims = min(kernel * speed, 1.0 - works)
         waiting = max(waiting - reclaims, 0.0)
@@ -99,9 +105,8 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         waiting = min(waiting, left)
         asleep = thread.asleep = min(demand.stall, left - waiting)
         thread.stalled = waiting + asleep
-    if demand.first_read_io or demand.async_io:
-        first = queue * (demand.first_read_io + demand.async_io)
-        thread.waits_io = min(speed * first, left - thread.stalled)
+    if io > 0.0:
+        thread.waits_io = min(speed * queue * io, left - thread.stalled)
     return thread
 
 
@@ -109,16 +114,13 @@ def _spread(threads: list[Thread], cpus: int) -> None:
     """Put threads on CPUs as load balancing does: the busiest first, each where least runs."""
     if cpus <= 1:
         return
+    runs = [one.works + one.reclaims + one.stalled - one.asleep for one in threads]
     loads = [0.0] * min(cpus, len(threads))
-    for thread in sorted(threads, key=_runs, reverse=True):
+    for i in sorted(range(len(threads)), key=runs.__getitem__, reverse=True):
         least = min(loads)
-        thread.cpu = loads.index(least)
+        cpu = threads[i].cpu = loads.index(least)
         # One that only sleeps still counts as there, so that sleepers are spread, too.
-        loads[thread.cpu] = least + thread.runs + _NEGLIGIBLE
-
-
-def _runs(thread: Thread) -> float:
-    return thread.runs
+        loads[cpu] = least + runs[i] + _NEGLIGIBLE
 
 
 class _Cpu:
@@ -150,11 +152,16 @@ def pressure(threads: Iterable[Thread], *, counts_reclaimers: bool) -> tuple[flo
         if cpu is None:
             cpu = cpus[thread.cpu] = _Cpu()
         stalled = thread.reclaims + thread.stalled
-        ready = thread.works if counts_reclaimers else thread.runs
+        works = thread.works
+        busy = 1.0 - works - stalled
+        ready = works if counts_reclaimers else thread.runs
+        cpu.none_ready *= 1.0 - ready if ready < 1.0 else 0.0
+        cpu.not_busy *= max(0.0, busy)
+        busy -= thread.waits_io
+        cpu.idle *= max(0.0, busy)
+        if stalled <= 0.0:
+            continue
         cpu.no_stall *= 1.0 - stalled
-        cpu.none_ready *= 1.0 - min(ready, 1.0)
-        cpu.not_busy *= max(1.0 - thread.works - stalled, 0.0)
-        cpu.idle *= max(1.0 - thread.works - stalled - thread.waits_io, 0.0)
         if thread.reclaims > 0.0:
             cpu.reclaimers.append((thread.reclaims, ready))
     some = full = awake = 0.0
