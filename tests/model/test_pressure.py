@@ -8,7 +8,7 @@ from oomkit.model.demand import Demand
 from oomkit.model.domains import Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Mm
-from oomkit.model.pressure import Thread, pressure, pressure_in, threads_of
+from oomkit.model.pressure import Cpus, Thread, busy_cpus, pressure, pressure_in
 from oomkit.model.tasks import Proc
 from oomkit.scenario import scenario_from
 from oomkit.scenario.format import Step, Task
@@ -18,10 +18,23 @@ from tests.model.test_horizon import machine
 def thread(
     cpu: int = 0, works: float = 0.0, *, asleep: float = 0.0, reclaims: float = 0.0,
     waiting: float = 0.0, io: float = 0.0, proc: Proc | None = None,
-) -> Thread:  # fmt: skip
+) -> tuple[int, Thread]:  # fmt: skip
+    """A thread, behind the number of its CPU."""
     made = Thread(proc, works=works, reclaims=reclaims)
-    made.cpu, made.asleep, made.stalled, made.waits_io = cpu, asleep, asleep + waiting, io
-    return made
+    made.asleep, made.stalled, made.waits_io = asleep, asleep + waiting, io
+    return cpu, made
+
+
+def placed(threads: list[tuple[int, Thread]]) -> list[Cpus]:
+    numbers = {cpu for cpu, _ in threads}
+    return [Cpus(1, [one for at, one in threads if at == cpu]) for cpu in sorted(numbers)]
+
+
+def threads_of(machine: Machine, demands: list[Demand], queue: float) -> list[Thread]:
+    """What runs on all CPUs, kswapd last."""
+    busy = busy_cpus(machine, demands, queue)
+    found = [one for cpus in busy for one in cpus.threads for _ in range(cpus.count)]
+    return sorted(found, key=lambda one: one.proc is None)
 
 
 @pytest.mark.parametrize(("threads", "some", "full"), [
@@ -47,10 +60,17 @@ def thread(
     ([thread(works=0.4), thread(reclaims=0.3, asleep=0.2, works=0.5)], 0.5, 0.3 + 0.2 * 0.6),
 ])  # fmt: skip
 def test_some_waits_and_nothing_else_could_run(
-    threads: list[Thread], some: float, full: float
+    threads: list[tuple[int, Thread]], some: float, full: float
 ) -> None:
-    assert pressure(threads, counts_reclaimers=True) == pytest.approx((some, full))
-    assert pressure(threads, counts_reclaimers=False) == pytest.approx((some, full))
+    assert pressure(placed(threads), counts_reclaimers=True) == pytest.approx((some, full))
+    assert pressure(placed(threads), counts_reclaimers=False) == pytest.approx((some, full))
+
+
+def test_alike_cpus_count_as_many_as_they_are() -> None:
+    """Three that stall half of the time, and one that works: 3 * 0.5 / (3 * 0.5 + 1)."""
+    (_, waits), (_, works) = thread(asleep=0.5), thread(works=1.0)
+    cpus = [Cpus(3, [waits]), Cpus(1, [works])]
+    assert pressure(cpus, counts_reclaimers=True) == pytest.approx((0.75 / 2.5, 0.75 / 2.5))
 
 
 @pytest.mark.parametrize(("counts", "full"), [(True, 1.0), (False, 0.25)])
@@ -66,7 +86,9 @@ def test_who_reclaims_but_waits_for_its_cpu_could_not_work(counts: bool, full: f
         thread(reclaims=0.25, waiting=0.75, proc=inside), thread(works=1.0, proc=outside),
         thread(reclaims=0.5),
     ]  # fmt: skip
-    assert pressure_in(threads, group, counts_reclaimers=counts) == pytest.approx((1.0, full))
+    assert pressure_in(placed(threads), group, counts_reclaimers=counts) == pytest.approx(
+        (1.0, full)
+    )
 
 
 @pytest.mark.parametrize(("kernel", "full"), [
@@ -98,10 +120,20 @@ def test_threads_go_where_least_runs() -> None:
         demand(on, cpus=0.5), demand(on, cpus=1.0), demand(on, cpus=0.6),
         demand(on, cpus=0.0, stall=0.9),
     ]  # fmt: skip
-    assert [one.cpu for one in threads_of(on, wants, 1.0)] == [1, 0, 1, 0]
-    assert threads_of(on, wants[:3], 1.0) == [], "nothing waits"
-    several = threads_of(on, [demand(on, cpus=2.0, stall=0.1, speed=0.9, threads=3)], 1.0)
-    assert [(one.cpu, one.works) for one in several] == [(0, 0.9), (1, 0.9)]
+    busy = busy_cpus(on, wants, 1.0)
+    found = [[(one.works, one.asleep) for one in cpus.threads] for cpus in busy]
+    assert sorted(found) == [[(0.6, 0.0), (0.5, 0.0)], [(1.0, 0.0), (0.0, 0.9)]]
+    assert busy_cpus(on, wants[:3], 1.0) == [], "nothing waits"
+    (both,) = busy_cpus(on, [demand(on, cpus=2.0, stall=0.1, speed=0.9, threads=3)], 1.0)
+    assert (both.count, [one.works for one in both.threads]) == (2, [0.9])
+
+
+def test_many_cpus_cost_no_more_than_few() -> None:
+    """A thread for each of 8192 CPUs, of a hundred tasks; one more makes one CPU another."""
+    on = machine(cpus=8192)
+    many = [demand(on, cpus=8192.0, stall=0.1, speed=0.9, threads=8192) for _ in range(100)]
+    busy = busy_cpus(on, [*many, demand(on, cpus=0.5)], 1.0)
+    assert sorted((one.count, len(one.threads)) for one in busy) == [(1, 101), (8191, 100)]
 
 
 def test_kswapd_reclaims_for_the_machine_as_much_as_one_cpu_can() -> None:

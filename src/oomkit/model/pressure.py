@@ -1,5 +1,6 @@
 """Stalls for memory, of tasks and of the CPUs that they run on (kernel/sched/psi.c)."""
 
+import heapq
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -18,7 +19,6 @@ class Thread:
 
     Attributes:
         proc: whose it is; None: kswapd.
-        cpu: the CPU it runs on.
         works: it runs or waits for its CPU, and does not reclaim.
         reclaims: it runs and reclaims.
         stalled: it waits for memory: asleep, or for its CPU while it reclaims.
@@ -26,11 +26,10 @@ class Thread:
         waits_io: it waits for a disk, and not for memory.
     """
 
-    __slots__ = ("asleep", "cpu", "proc", "reclaims", "stalled", "waits_io", "works")
+    __slots__ = ("asleep", "proc", "reclaims", "stalled", "waits_io", "works")
 
     def __init__(self, proc: Proc | None, works: float = 0.0, reclaims: float = 0.0) -> None:
         self.proc = proc
-        self.cpu = 0
         self.works = works
         self.reclaims = reclaims
         self.stalled = self.asleep = self.waits_io = 0.0
@@ -41,8 +40,23 @@ class Thread:
         return self.works + self.reclaims + self.stalled - self.asleep
 
 
-def threads_of(machine: Machine, demands: Sequence[Demand], queue: float) -> list[Thread]:
-    """The running threads with what they do, each on its CPU; none where none is stalled.
+class Cpus:
+    """CPUs that have the same threads.
+
+    Attributes:
+        count: how many.
+        threads: of each of them.
+    """
+
+    __slots__ = ("count", "threads")
+
+    def __init__(self, count: int, threads: list[Thread]) -> None:
+        self.count = count
+        self.threads = threads
+
+
+def busy_cpus(machine: Machine, demands: Sequence[Demand], queue: float) -> list[Cpus]:
+    """The CPUs that have threads, with what these do; none where no thread is stalled.
 
     Where the machine reclaims, kswapd does what one CPU can.
     """
@@ -55,7 +69,7 @@ def threads_of(machine: Machine, demands: Sequence[Demand], queue: float) -> lis
     if not stalls:
         return []
     own = max(1.0 - 1.0 / background, 0.0) if background > 0.0 else 0.0
-    threads: list[Thread] = []
+    threads: list[tuple[Thread, int]] = []
     kswapd = Thread(None, 0.0, min(background, 1.0))
     for demand in demands:
         if demand.proc is None:
@@ -66,14 +80,13 @@ def threads_of(machine: Machine, demands: Sequence[Demand], queue: float) -> lis
             kswapd.stalled += waiting * (1.0 - part)
         if demand.cpus > 1.0:
             count = max(min(demand.proc.spec.threads, machine.cpus), 1)
-            threads += [_thread(demand, part, count, queue) for _ in range(count)]
+            threads.append((_thread(demand, part, count, queue), count))
         else:
-            threads.append(_thread(demand, part, 1, queue))
+            threads.append((_thread(demand, part, 1, queue), 1))
     if background > 0.0:
         kswapd.stalled = min(kswapd.stalled, 1.0 - kswapd.reclaims)
-        threads.append(kswapd)
-    _spread(threads, machine.cpus)
-    return threads
+        threads.append((kswapd, 1))
+    return _spread(threads, machine.cpus)
 
 
 def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Thread:
@@ -110,31 +123,36 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
     return thread
 
 
-def _spread(threads: list[Thread], cpus: int) -> None:
-    """Put threads on CPUs as load balancing does: the busiest first, each where least runs."""
+def _spread(threads: list[tuple[Thread, int]], cpus: int) -> list[Cpus]:
+    """Put threads on CPUs as load balancing does: the busiest first, each where least runs.
+
+    Args:
+        threads: each with how many of its kind there are.
+        cpus: of the machine.
+    """
     if cpus <= 1:
-        return
-    runs = [one.works + one.reclaims + one.stalled - one.asleep for one in threads]
-    loads = [0.0] * min(cpus, len(threads))
+        return [Cpus(1, [one for one, count in threads for _ in range(count)])]
+    runs = [one.works + one.reclaims + one.stalled - one.asleep for one, _ in threads]
+    heap = [(0.0, 0, Cpus(cpus, []))]
+    made = 0
     for i in sorted(range(len(threads)), key=runs.__getitem__, reverse=True):
-        least = min(loads)
-        cpu = threads[i].cpu = loads.index(least)
+        thread, left = threads[i]
         # One that only sleeps still counts as there, so that sleepers are spread, too.
-        loads[cpu] = least + runs[i] + _NEGLIGIBLE
+        more = runs[i] + _NEGLIGIBLE
+        while left:
+            load, number, least = heap[0]
+            if left < least.count:
+                made += 1
+                heapq.heappush(heap, (load, made, Cpus(least.count - left, least.threads[:])))
+                least.count = left
+            least.threads.append(thread)
+            left -= least.count
+            heapq.heapreplace(heap, (load + more, number, least))
+    return [one for _, _, one in heap if one.threads]
 
 
-class _Cpu:
-    """What the threads of a group do on one CPU, as if independent of each other."""
-
-    __slots__ = ("idle", "no_stall", "none_ready", "not_busy", "reclaimers")
-
-    def __init__(self) -> None:
-        self.no_stall = self.none_ready = self.not_busy = self.idle = 1.0
-        self.reclaimers: list[tuple[float, float]] = []
-
-
-def pressure(threads: Iterable[Thread], *, counts_reclaimers: bool) -> tuple[float, float]:
-    """PSI's some and full for memory of a set of threads, shares of time.
+def pressure(cpus: Iterable[Cpus], *, counts_reclaimers: bool) -> tuple[float, float]:
+    """PSI's some and full for memory of what threads do, shares of time.
 
     A CPU is in ``some`` while one of its threads waits for memory, and in ``full`` while besides
     none could work, or while the thread that runs reclaims: then nothing else could, though it is
@@ -142,50 +160,56 @@ def pressure(threads: Iterable[Thread], *, counts_reclaimers: bool) -> tuple[flo
     effect). CPUs count by the time in which they are not idle (``collect_percpu_times()``).
 
     Args:
-        threads: the threads, on their CPUs.
+        cpus: the CPUs with the threads that count.
         counts_reclaimers: threads that reclaim, but wait for a CPU that others have, are none that
             could work (``TSK_MEMSTALL_RUNNING``, 5.17 and 5.15.55).
     """
-    cpus: dict[int, _Cpu] = {}
-    for thread in threads:
-        cpu = cpus.get(thread.cpu)
-        if cpu is None:
-            cpu = cpus[thread.cpu] = _Cpu()
-        stalled = thread.reclaims + thread.stalled
-        works = thread.works
-        busy = 1.0 - works - stalled
-        ready = works if counts_reclaimers else thread.runs
-        cpu.none_ready *= 1.0 - ready if ready < 1.0 else 0.0
-        cpu.not_busy *= max(0.0, busy)
-        busy -= thread.waits_io
-        cpu.idle *= max(0.0, busy)
-        if stalled <= 0.0:
-            continue
-        cpu.no_stall *= 1.0 - stalled
-        if thread.reclaims > 0.0:
-            cpu.reclaimers.append((thread.reclaims, ready))
     some = full = awake = 0.0
-    for cpu in cpus.values():
-        weight = 1.0 - cpu.idle
-        if weight <= 0.0:
-            continue
-        one = 1.0 - cpu.no_stall
-        whole = cpu.none_ready - cpu.not_busy
-        for reclaims, ready in cpu.reclaimers:
-            if counts_reclaimers:
-                others = cpu.none_ready / (1.0 - ready) if ready < 1.0 else 0.0
-                whole += reclaims * (1.0 - others)
-            else:
-                whole += reclaims
-        some += one * weight
-        full += min(max(whole, 0.0), one) * weight
+    for one in cpus:
+        part, whole, weight = _of_one(one.threads, counts_reclaimers)
+        weight *= one.count
+        some += part * weight
+        full += whole * weight
         awake += weight
     return (some / awake, full / awake) if awake > 0.0 else (0.0, 0.0)
 
 
+def _of_one(threads: list[Thread], counts_reclaimers: bool) -> tuple[float, float, float]:
+    """Of one CPU some, full, and how long it is not idle: as if threads were independent."""
+    no_stall = none_ready = not_busy = idle = 1.0
+    reclaimers: list[tuple[float, float]] = []
+    for thread in threads:
+        stalled = thread.reclaims + thread.stalled
+        works = thread.works
+        busy = 1.0 - works - stalled
+        ready = works if counts_reclaimers else thread.runs
+        none_ready *= 1.0 - ready if ready < 1.0 else 0.0
+        not_busy *= max(0.0, busy)
+        busy -= thread.waits_io
+        idle *= max(0.0, busy)
+        if stalled <= 0.0:
+            continue
+        no_stall *= 1.0 - stalled
+        if thread.reclaims > 0.0:
+            reclaimers.append((thread.reclaims, ready))
+    some = 1.0 - no_stall
+    full = none_ready - not_busy
+    for reclaims, ready in reclaimers:
+        if counts_reclaimers:
+            others = none_ready / (1.0 - ready) if ready < 1.0 else 0.0
+            full += reclaims * (1.0 - others)
+        else:
+            full += reclaims
+    return some, min(max(full, 0.0), some), max(1.0 - idle, 0.0)
+
+
 def pressure_in(
-    threads: Iterable[Thread], group: Group, *, counts_reclaimers: bool
+    cpus: Iterable[Cpus], group: Group, *, counts_reclaimers: bool
 ) -> tuple[float, float]:
     """The same of a cgroup's threads; kswapd is in none."""
-    inside = [t for t in threads if t.proc is not None and is_inside(t.proc, group)]
+    inside = []
+    for one in cpus:
+        threads = [t for t in one.threads if t.proc is not None and is_inside(t.proc, group)]
+        if threads:
+            inside.append(Cpus(one.count, threads))
     return pressure(inside, counts_reclaimers=counts_reclaimers)

@@ -191,7 +191,7 @@ class _CgroupSensors:
         in_use = added(_in_use_rate(pool, rates) for pool in pools)
         self.working_set_rate = max(in_use, 0.0)
         counts = machine.rules.psi_full == "all_stalled"
-        self.some, self.full = pressure_in(rates.threads, group, counts_reclaimers=counts)
+        self.some, self.full = pressure_in(rates.busy, group, counts_reclaimers=counts)
 
     def reading(self, counters: Counters, after_s: float) -> CgroupReading:
         own = counters.groups[self.group]

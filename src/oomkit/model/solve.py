@@ -9,7 +9,7 @@ from oomkit.model.disk import queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows
-from oomkit.model.pressure import Thread, pressure, threads_of
+from oomkit.model.pressure import Cpus, busy_cpus, pressure
 from oomkit.model.reclaim import Plan, distribute_reclaim
 from oomkit.model.steps import task_demands
 from oomkit.model.working_sets import mark_working_sets
@@ -43,14 +43,14 @@ class Rates:
         queue: how many times longer than alone a disk request takes.
         cpu_wants: CPUs that each task could use, and its weight.
         cpu_busy: share of the CPUs in use.
-        threads: what running threads do on their CPUs; none where none is stalled.
+        busy: the CPUs with what threads do on them; none where no thread is stalled.
         some: PSI's some for memory of the machine, share of time.
         full: its full.
     """
 
     __slots__ = (
-        "cpu_busy", "cpu_wants", "demands", "dirty_rate", "domains", "flows", "free_rate", "full",
-        "queue", "some", "threads", "writers_throttled", "zram_rate",
+        "busy", "cpu_busy", "cpu_wants", "demands", "dirty_rate", "domains", "flows", "free_rate",
+        "full", "queue", "some", "writers_throttled", "zram_rate",
     )  # fmt: skip
 
     def __init__(self, demands: list[Demand], domains: Domains) -> None:
@@ -61,7 +61,7 @@ class Rates:
         self.writers_throttled = False
         self.queue = 1.0
         self.cpu_wants: list[tuple[float, float]] = []
-        self.threads: list[Thread] = []
+        self.busy: list[Cpus] = []
         self.cpu_busy = self.some = self.full = 0.0
 
 
@@ -98,10 +98,10 @@ def solve(machine: Machine) -> Rates:
         _set_speeds(machine, rates, background)
     _set_flows(machine, rates, released)
     _set_stalls(rates)
-    rates.threads = threads_of(machine, demands, rates.queue)
-    if rates.threads:
+    rates.busy = busy_cpus(machine, demands, rates.queue)
+    if rates.busy:
         counts = machine.rules.psi_full == "all_stalled"
-        rates.some, rates.full = pressure(rates.threads, counts_reclaimers=counts)
+        rates.some, rates.full = pressure(rates.busy, counts_reclaimers=counts)
     return rates
 
 
