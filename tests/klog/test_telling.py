@@ -216,11 +216,12 @@ def test_an_inspected_container() -> None:
         (about,) = yaml(*INSPECTED[:at], *INSPECTED[at + 1 :])
         assert {"container", "id", "exit_code", "limit"} - set(about) == {known}
     assert yaml(*(line.replace('"State"', '"Was"') for line in INSPECTED)) == []
-    assert yaml(*(line.replace("true", "false") for line in INSPECTED)) == []
     assert yaml('"OOMKilled": true') == []
-    # The word as the value of another field tells of none.
-    assert yaml(*(line.replace('"OOMKilled": true', '"Error": "OOMKilled"') for line in INSPECTED)
-                ) == []  # fmt: skip
+    # Its exit status alone has it named; neither does without, nor the word in another field.
+    for told in ('"OOMKilled": false', '"Error": "OOMKilled"'):
+        other = [line.replace('"OOMKilled": true', told) for line in INSPECTED]
+        assert [about["container"] for about in yaml(*other)] == ["cache"]
+        assert yaml(*(line.replace("137", "1") for line in other)) == []
     (no_limit,) = yaml(*(line.replace("67108864", "0") for line in INSPECTED))
     assert "limit" not in no_limit
 

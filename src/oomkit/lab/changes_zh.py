@@ -163,5 +163,7 @@ IN_CHINESE = {
     "signed badness and oom_score of 5.9; the overcommit heuristic of 4.17 is back": "5.9 的有符号 badness 和 oom_score；恢复 4.17 的 overcommit 启发式",
     "an idle process shows about 666; malloc may fail before RAM and swap are full": "空闲进程显示约 666；内存和 swap 未满时 malloc 就可能失败",
     "the mainline rules of 5.14": "5.14 的主线规则",
+    "PSI's full counts a CPU whose runnable tasks all reclaim (TSK_MEMSTALL_RUNNING)": "PSI 的 full 也计入所有可运行进程都在回收内存的 CPU（TSK_MEMSTALL_RUNNING）",
+    "a cgroup whose tasks all reclaim is stalled, also while others have the CPU": "所有进程都在回收内存的 cgroup 算作停滞，即使 CPU 正被别人占用",
 }  # fmt: skip
 """Every text of ``what`` and ``meaning``; a test holds it to the history."""
