@@ -148,7 +148,7 @@ def test_numbers_of_more_than_nine_digits_are_none() -> None:
         assert found is None or found.pid == known
 
 
-def test_a_text_is_kept_as_far_as_500_characters() -> None:
+def test_a_text_is_cut_after_500_characters() -> None:
     found = found_in(f"{DEATH} ".ljust(4096, "x"))
     assert found is not None
     assert len(found.text) == 500
