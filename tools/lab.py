@@ -134,7 +134,7 @@ def _extensions(npm: Path, python: str | None) -> Path | None:
     try:
         return browser_modules.compiled(npm, python, npm / "extensions")
     except PackageError as error:
-        print(f"the model will be interpreted, at a third of the speed: {error}", file=sys.stderr)
+        print(f"the model will be interpreted, which is slower: {error}", file=sys.stderr)
         return None
 
 

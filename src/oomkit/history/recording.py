@@ -93,6 +93,10 @@ def read_recording(path: str) -> Recording:
             data = file.read()
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror}") from None
+    return _recorded(path, data)
+
+
+def _recorded(path: str, data: bytes) -> Recording:
     if not data.startswith(fmt.MAGIC):
         raise RecordingError(f"{path}: expected a recording of oomkit guard")
     if len(data) < fmt.HEADER_BYTES:
@@ -125,7 +129,7 @@ class Lessons:
 
     def __init__(self, recording: Recording, starts: Starts) -> None:
         self._starts = starts
-        self._kills = sorted(recording.marks, key=_when)
+        self._kills = sorted(recording.marks, key=_when, reverse=True)
         self._boot: int | None = None
         self._taken_s = 0.0
 
@@ -138,8 +142,8 @@ class Lessons:
         elif 0.0 <= t_s - self._taken_s < _STEP_S:
             return
         self._taken_s = t_s
-        while self._kills and _when(self._kills[0]) <= (sample.boot, t_s):
-            mark = self._kills.pop(0)
+        while self._kills and _when(self._kills[-1]) <= (sample.boot, t_s):
+            mark = self._kills.pop()
             if mark.boot == sample.boot:
                 self._starts.killed(mark.pid, mark.t_s)
         self._starts.see(t_s, sample.wall_s, sample.tasks)
@@ -165,7 +169,7 @@ def starts_in(paths: Iterable[str], *, now_s: float) -> list[Start]:
             with open(open_trusted(path), "rb") as file:
                 if os.fstat(file.fileno()).st_size > MAX_TAUGHT_BYTES:
                     continue
-            recording = read_recording(path)
+                recording = _recorded(path, file.read(MAX_TAUGHT_BYTES))
         except (OSError, RecordingError):
             continue
         lessons = Lessons(recording, starts)

@@ -143,12 +143,13 @@ def _blocks_of(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 def _no_log(head: bytes) -> frozenset[int]:
     """Numbers of a short text's lines that are a program's, or examples of what to look for."""
+    text = clean_bytes(head)
+    if is_manual(text):
+        return frozenset(range(1, head.count(b"\n") + 2))
     found: frozenset[int] = frozenset()
     if any(sign in head for sign in (b'"', b"'", b"`", b" *\n", b"<<")):
-        found = program_lines(clean_bytes(head))
-    if is_manual(clean_bytes(head)):
-        return frozenset(range(1, head.count(b"\n") + 2))
-    return found | asked_lines(clean_bytes(head)) if may_ask(head) else found
+        found = program_lines(text)
+    return found | asked_lines(text) if may_ask(head) else found
 
 
 class _Again:

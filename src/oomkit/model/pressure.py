@@ -132,7 +132,7 @@ def _spread(threads: list[tuple[Thread, int]], cpus: int) -> list[Cpus]:
     """
     if cpus <= 1:
         return [Cpus(1, [one for one, count in threads for _ in range(count)])]
-    runs = [one.works + one.reclaims + one.stalled - one.asleep for one, _ in threads]
+    runs = [one.runs for one, _ in threads]
     heap = [(0.0, 0, Cpus(cpus, []))]
     made = 0
     for i in sorted(range(len(threads)), key=runs.__getitem__, reverse=True):

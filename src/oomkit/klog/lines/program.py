@@ -67,7 +67,6 @@ def program_lines(text: str) -> frozenset[int]:
     if _MARKS.search(text) is None:
         return frozenset(found)
     found.update(_long_texts(lines))
-    found.update(_docstrings(lines))
     for begin, end in [(0, len(lines))] if _is_program(text, lines) else _blocks(lines):
         block = lines[begin:end]
         if _MARKS.search("\n".join(block)) is not None:
@@ -119,10 +118,10 @@ _HERE = re.compile(r"\s*[^$#>\s\]].{0,200}?<<[-~<]?\s*[\"'\\]?(?P<end>[A-Z_]\w*)
 
 
 def _long_texts(lines: list[str]) -> Iterator[int]:
-    """Numbers of the lines of a program's texts that take several."""
+    """Numbers of the lines of a program's texts that take several, docstrings among them."""
     i = 0
     while i < len(lines):
-        begin = _LONG_TEXT.search(lines[i])
+        begin = _LONG_TEXT.search(lines[i]) or _docstring(lines, i)
         i += 1
         if begin is None or begin["mark"] in lines[i - 1][begin.end() :]:
             continue
@@ -140,22 +139,13 @@ _MAX_LONG = 400
 """Maximum number of lines of such a text."""
 
 
-def _docstrings(lines: list[str]) -> Iterator[int]:
-    """Numbers of the lines of texts that stand below the head of a function or a class."""
-    i = 0
-    while i < len(lines):
-        begin = _DOCSTRING.match(lines[i])
-        above = lines[i - 1].rstrip() if i else ""
-        i += 1
-        if begin is None or not (above.endswith(":") and _BLOCK_HEAD.search(above)):
-            continue
-        if begin["mark"] in lines[i - 1][begin.end() :]:
-            continue
-        last = min(i + _MAX_LONG, len(lines))
-        end = next((j for j in range(i, last) if begin["mark"] in lines[j]), None)
-        if end is not None:
-            yield from range(i, end + 2)
-            i = end + 1
+def _docstring(lines: list[str], at: int) -> re.Match[str] | None:
+    """The beginning of a text that stands below the head of a function or a class."""
+    begin = _DOCSTRING.match(lines[at])
+    if begin is None or not at:
+        return None
+    above = lines[at - 1].rstrip()
+    return begin if above.endswith(":") and _BLOCK_HEAD.search(above) else None
 
 
 _DOCSTRING = re.compile(r"\s+[rbfu]{0,2}(?P<mark>\"\"\"|''')")

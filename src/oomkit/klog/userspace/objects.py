@@ -112,10 +112,10 @@ def _tellers(lines: list[str]) -> Iterator[_Node]:
                 root = top = _Node(None, "", "", 0, -1, is_item=False)
             continue
         top = _put(top, field, number) or root
-        is_true = top.key.lower() == "oomkilled" and top.value == "true"
+        tells = top.key.lower() == "oomkilled" and top.value == "true"
         # Of a container that an engine describes the name may stand behind its state.
-        is_true = is_true or (top.key == _STATUS and top.value == "137")
-        if is_true or (top.key.lower() == "reason" and top.value in _OOM):
+        tells = tells or (top.key == _STATUS and top.value == "137")
+        if tells or (top.key.lower() == "reason" and top.value in _OOM):
             yield top
 
 
