@@ -44,7 +44,7 @@ def nginx(pid: int, start_s: float, t_s: float, mib: float, cpu_s: float, **of: 
     named = {"unit": UNIT, "cgroup": CGROUP} | of
     return Candidate(
         pid, int(100 * start_s), 1, "nginx", anon_kb=mib * 1024, age_s=t_s - start_s, cpu_s=cpu_s,
-        **named,  # type: ignore[arg-type]
+        **named,  # type: ignore[arg-type]  # a test's own keywords
     )  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def _load_views(*, as_json: bool) -> None:
         import oomkit.views.explain_json
     else:
         import oomkit.views.explain_report
-        import oomkit.views.explain_summary  # noqa: F401
+        import oomkit.views.explain_summary  # noqa: F401  # loaded early
 
 
 def _shown(count: int, last: int | None, default: int) -> range:
