@@ -28,7 +28,8 @@ def test_settings_come_back_whole() -> None:
         plan(LOW), source="/p.toml", compile_argv=("/c", "x"), dry_run=False,
         places=Places("/p", "/drill", "/s", "/c", 2), missing=("a",), journal="/j",
         take_in_argv=("/t",), recording="/r", recording_bytes=77, status="/st", state="/sa",
-        exporter=55, files_bounded=False, self_test=False, starts=[("x", 2, 1.5, (1.0, 2.0))],
+        exporter=55, files_bounded=False, self_test=False, learn_argv=("/l", "r"),
+        starts=[("x", 2, 1.5, (1.0, 2.0))],
     )  # fmt: skip
     again = from_plain(marshal.loads(marshal.dumps(to_plain(made))))
     assert to_plain(again) == to_plain(made)

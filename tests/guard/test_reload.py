@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from oomkit.guard import reload
+from oomkit.guard import own_program
 from oomkit.guard import reload as reload_module
 from oomkit.guard.reload import Reload
 from oomkit.policy.compile import compile_plan
@@ -92,7 +92,7 @@ def test_a_reader_has_its_time(reading: Callable[..., Reload]) -> None:
 def test_a_reader_that_prints_for_too_long_is_ended(
     reading: Callable[..., Reload], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "MAX_BYTES", 100)
+    monkeypatch.setattr(own_program, "MAX_BYTES", 100)
     one = finished(
         reading("import sys\nwhile True: sys.stdout.write('x' * 4096); sys.stdout.flush()")
     )
@@ -111,7 +111,7 @@ def test_a_reader_takes_signals_as_programs_do_and_may_be_killed_sooner(
         return spawn(path, argv, environ, **options)
 
     monkeypatch.setattr(os, "posix_spawn", spawning)
-    monkeypatch.setattr(reload, "ordinary", ordinary.append)
+    monkeypatch.setattr(own_program, "ordinary", ordinary.append)
     one = Reload((sys.executable, "-S", "-c", ""))
     assert given["setsigdef"] == (1, 2, 13, 15)
     assert len(ordinary) == 1

@@ -2,7 +2,10 @@
 
 import errno
 import json
+import marshal
 import os
+import select
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -775,6 +778,28 @@ def test_a_policy_that_is_wrong_leaves_the_old_one(
     } in guard.reporter.records  # fmt: skip
     assert guard.manager.heard.count(b"READY=1") == 1
     assert guard.reporter.statuses[-1]["policy"] == "test"
+
+
+def test_what_starts_took_is_learnt_while_it_guards(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [("db.service", 2, 0.0, (3.0, 5.0))]
+    code = f"import sys; sys.stdout.buffer.write({marshal.dumps(values)!r})"
+    guard = machine.guard(learn_argv=(sys.executable, "-I", "-S", "-c", code))
+    running = Running(guard, monkeypatch)
+    waited: list[bool] = []
+
+    def wait() -> None:
+        waited.append(guard.daemon.is_idle)
+        poller = select.poll()
+        poller.register(running.waits[-1][0], select.POLLIN)
+        poller.poll(60_000)
+
+    running.run(wait, wait, None)
+    assert waited == [False, False]
+    assert [(one.name, one.costs_s) for one in guard.daemon.starts.known()] == [
+        ("db.service", (3.0, 5.0))
+    ]
 
 
 def test_a_second_hangup_while_it_is_read_has_it_read_once_more(

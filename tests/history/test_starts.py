@@ -141,7 +141,7 @@ def test_the_command_says_what_a_recorded_start_took(tmp_path: Path) -> None:
     assert f"\n          {UNIT} took 12 s of CPU to start, seen 3 times\n" in done.stdout
 
 
-def test_a_guard_begins_with_what_its_recording_taught(arena: Arena) -> None:
+def test_a_guard_learns_from_its_recording(arena: Arena) -> None:
     pid = arena.victim("nginx", 30)
     first = arena.directory / "first"
     arena.guard(POLICY, "--record", str(first), act=False)
@@ -163,7 +163,10 @@ def test_a_guard_begins_with_what_its_recording_taught(arena: Arena) -> None:
     arena.ask("start", [*argv, "--pid", str(pid)], out=str(out))
     arena.until(lambda: out.exists() and "number" in out.read_text(), "it is said")
     assert sentence in " ".join(out.read_text().split())
+    arena.memory(available=0.5)
     arena.guard(POLICY, "--record", str(taught), "--record-size", "512K", act=False)
+    arena.until_said("learnt from the recording what starts of one service took")
+    arena.memory(available=0.05)
     arena.until(lambda: bool(arena.acts()), "it would act")
     (row,) = [row for row in arena.acts()[0]["candidates"] if row["pid"] == pid]
     assert [(one["service"], one["times"]) for one in row["starts"]] == [(place, 3)]

@@ -234,6 +234,7 @@ def _settings(
         fail(f"--no-journal and --{'store' if journal is None else 'journal'} don't go together")
     if journal is None and not no_journal and not check:
         journal = _usual_journal()
+    taught = _file("--record", recording)
     return Settings(
         plan_for_here(policy),
         source=source,
@@ -242,14 +243,23 @@ def _settings(
         places=launch.places_here(drill),
         journal=_file("--journal", journal),
         take_in_argv=_take_in_argv(journal, store),
-        recording=_file("--record", recording),
+        recording=taught,
         recording_bytes=recording_bytes,
         status=_file("--status", status),
         state=_state_file(state),
         files_bounded=launch.files_are_bounded(),
         self_test=self_test,
-        starts=_starts_seen(recording),
+        learn_argv=launch.learn_argv(taught) if taught and not check else (),
+        starts=_starts_seen(taught) if taught and check else (),
     )
+
+
+def _starts_seen(recording: str) -> Any:
+    """What a recording teaches; a daemon has it done once it guards, which may take seconds."""
+    from oomkit.history.learn_starts import lessons_of
+    from oomkit.policy.engine.starts import to_values
+
+    return to_values(lessons_of(recording))
 
 
 def _service(*, install: bool, act: bool) -> None:
@@ -345,18 +355,6 @@ def _take_in_argv(journal: str | None, store: str | None) -> tuple[str, ...]:
     if store is None and path != config.JOURNAL:
         return ()
     return launch.take_in_argv(path, _file("--store", store or config.STORE))
-
-
-def _starts_seen(recording: str | None) -> Any:
-    """What the recording before this one teaches of the starts of services."""
-    if recording is None:
-        return ()
-    from time import time
-
-    from oomkit.history.recording import starts_in
-    from oomkit.policy.engine.starts import to_values
-
-    return to_values(starts_in((f"{recording}.old", recording), now_s=time()))
 
 
 def _state_file(path: str | None) -> str:

@@ -68,13 +68,14 @@ class Settings:
         exporter: pid of the process that serves metrics; 0: there is none.
         files_bounded: we may be refused a file because the whole machine has too many open.
         self_test: kill a child of our own at the start, to see that killing works.
-        starts: what starts of services took, as :func:`oomkit.policy.engine.starts.to_values`
+        learn_argv: prints what starts of services took by the recording; empty: nothing does.
+        starts: the same, where it is known, as :func:`oomkit.policy.engine.starts.to_values`
             says it.
     """
 
     __slots__ = (
-        "compile_argv", "dry_run", "exporter", "files_bounded", "journal", "missing", "places",
-        "plan", "recording", "recording_bytes", "self_test", "source", "starts", "state",
+        "compile_argv", "dry_run", "exporter", "files_bounded", "journal", "learn_argv", "missing",
+        "places", "plan", "recording", "recording_bytes", "self_test", "source", "starts", "state",
         "status", "take_in_argv",
     )  # fmt: skip
 
@@ -96,6 +97,7 @@ class Settings:
         exporter: int = 0,
         files_bounded: bool = True,
         self_test: bool = True,
+        learn_argv: tuple[str, ...] = (),
         starts: Starts = (),
     ) -> None:
         self.plan = plan
@@ -113,6 +115,7 @@ class Settings:
         self.exporter = exporter
         self.files_bounded = files_bounded
         self.self_test = self_test
+        self.learn_argv = learn_argv
         self.starts = starts
 
 

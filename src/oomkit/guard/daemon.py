@@ -10,6 +10,7 @@ from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
 from oomkit.guard.idle_loop import IdleLoop, most_looks
 from oomkit.guard.killer import Killer
+from oomkit.guard.learning import Learning
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
@@ -93,6 +94,7 @@ class Daemon:
         )
         self._killer, self._pending = killer, pending
         self._reloads = Reloads(settings.compile_argv, clock)
+        self._learning = Learning(settings.learn_argv, self.starts, self._reporter.line, clock)
         self._level = 0
         self._blind_act_s = float("-inf")
         self._sampled_s = float("-inf")
@@ -116,11 +118,11 @@ class Daemon:
         waits = self._killer.fds()
         if self._sensors.sources.news_fd >= 0:
             waits.append(self._sensors.sources.news_fd)
-        reload = self._reloads.current
-        if reload is not None:
-            waits.append(reload.fd)
-            next_s = min(next_s, reload.left_s)
-            self._idle_loop.forbid()
+        for program in (self._reloads.current, self._learning.current):
+            if program is not None:
+                waits.append(program.fd)
+                next_s = min(next_s, program.left_s)
+                self._idle_loop.forbid()
         self._event_loop.wait(next_s, waits, self._idle_loop)
 
     def turn(self) -> float:
@@ -139,6 +141,7 @@ class Daemon:
             next_s = 0.0
             if self._reloads.owed:
                 self._begin_reload()
+        self._learning.attend()
         if self._event_loop.asked:
             self._obey()
         return next_s
@@ -204,6 +207,7 @@ class Daemon:
                 self._actions.ongoing_acts
                 or self._actions.is_easing
                 or self._reloads.current is not None
+                or self._learning.current is not None
                 or self._hooks.busy()
             )
             and self._sensors.warm.is_cold
@@ -351,6 +355,8 @@ class Daemon:
         for sentence in filter(None, (self._pending.doubt(), self._reserve.doubt(), *missing)):
             self._reporter.line(WARNING, sentence)
         self._manager.send(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
+        with self._reserve:
+            self._learning.begin()
 
     def _rehearse(self) -> None:
         """Go the whole way but for the signal, so that all it needs is in memory by then."""
@@ -413,6 +419,7 @@ class Daemon:
         """Report the end, write what can be written soon, and close everything."""
         self._manager.send(b"STOPPING=1")
         self._reloads.close()
+        self._learning.close()
         self._actions.close()
         self._reporter.kernel_kills(final=True)
         self._reporter.record(records.StopRecord(self._origin, len(self._actions.ongoing_acts)))

@@ -90,6 +90,11 @@ def take_in_argv(journal: str, store: str) -> tuple[str, ...]:
     return own_argv("oomkit.history.import_journal", journal, store)
 
 
+def learn_argv(recording: str) -> tuple[str, ...]:
+    """The command by which a daemon has a recording teach it what starts of services take."""
+    return own_argv("oomkit.history.learn_starts", recording)
+
+
 def clean_environ() -> dict[str, str]:
     """The environment for what runs as root for long, and for the commands that it runs.
 

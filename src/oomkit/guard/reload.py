@@ -1,11 +1,8 @@
 """Reads the policy again, in another process: reading TOML takes more than a small daemon has."""
 
-import marshal
-import os
-import select
 import time
 
-from oomkit.host.self_protection import ordinary
+from oomkit.guard.own_program import OwnProgram
 from oomkit.policy.engine.plan import Plan
 
 TYPE_CHECKING = False
@@ -14,24 +11,16 @@ if TYPE_CHECKING:
 
 LONGEST_S = 10.0
 """A policy that takes longer to read is refused."""
-_END_MS = 500
-"""What has said all ends within this, or is ended."""
-_CHUNK = 1 << 16
-MAX_BYTES = 1 << 22
-"""No plan is larger."""
-_SIGKILL = 9
 
 
-class Reload:
+class Reload(OwnProgram):
     """One attempt to read the policy.
 
     Attributes:
-        fd: becomes readable when there is news.
         plan: what came of it; None while it runs, or if the policy is wrong.
-        fault: what is wrong; empty while it runs, or if nothing is.
     """
 
-    __slots__ = ("_clock", "_data", "_errors", "_pid", "_until_s", "fault", "fd", "plan")
+    __slots__ = ("plan",)
 
     def __init__(
         self, argv: tuple[str, ...], clock: "Callable[[], float]" = time.monotonic
@@ -45,79 +34,19 @@ class Reload:
         Raises:
             OSError: it can't be started.
         """
+        super().__init__(argv, LONGEST_S, clock)
         self.plan: Plan | None = None
-        self.fault = ""
-        self._data = b""
-        self._clock = clock
-        self._until_s = clock() + LONGEST_S
-        fds: list[int] = []
-        try:
-            fds += os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            fds += os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            for out in (fds[1], fds[3]):
-                os.set_blocking(out, True)
-            redirections = [(os.POSIX_SPAWN_DUP2, fds[1], 1), (os.POSIX_SPAWN_DUP2, fds[3], 2)]
-            self._pid = os.posix_spawn(
-                argv[0], argv, os.environ, file_actions=redirections, setsigdef=(1, 2, 13, 15)
-            )
-        except OSError:
-            for fd in fds:
-                os.close(fd)
-            raise
-        self.fd, out, self._errors, err = fds
-        os.close(out)
-        os.close(err)
-        ordinary(self._pid)
-
-    @property
-    def left_s(self) -> float:
-        """How long it may still take."""
-        return max(self._until_s - self._clock(), 0.0)
 
     def finished(self) -> bool:
         """Take what is there; says whether that was all, and ``plan`` or ``fault`` holds."""
-        try:
-            chunk = os.read(self.fd, _CHUNK)
-        except BlockingIOError:
-            if self.left_s:
-                return False
-            self._end(0)
-            self.fault = f"reading it took more than {LONGEST_S:.0f} s"
-            return True
-        self._data += chunk
-        if chunk and len(self._data) <= MAX_BYTES and self.left_s:
+        if not super().finished():
             return False
-        said, code = self._end(_END_MS)
-        if code:
-            self.fault = " ".join(said.split()) or f"reading it ended with status {code}"
-            return True
-        try:
-            values = marshal.loads(self._data)
-        except (ValueError, EOFError, TypeError):
-            values = {}
-        try:
-            self.plan = Plan.from_values(values)
-        except ValueError as error:
-            self.fault = str(error)
+        if not self.fault:
+            try:
+                self.plan = Plan.from_values(self.value)
+            except ValueError as error:
+                self.fault = str(error)
         return True
-
-    def close(self) -> None:
-        """End it, if it has not ended."""
-        if self.fd >= 0:
-            self._end(0)
-
-    def _end(self, patience_ms: int) -> tuple[str, int]:
-        """Wait for its end a little, then end it; what it said of errors, and its exit status."""
-        os.close(self.fd)
-        self.fd = -1
-        status = _status_of(self._pid, time.monotonic() + patience_ms / 1000)
-        try:
-            said = os.read(self._errors, 4096).decode("utf-8", "replace")
-        except BlockingIOError:
-            said = ""
-        os.close(self._errors)
-        self._errors = -1
-        return said, os.waitstatus_to_exitcode(status)
 
 
 class Reloads:
@@ -166,19 +95,3 @@ class Reloads:
         """End what is under way."""
         if self.current is not None:
             self.current.close()
-
-
-def _status_of(pid: int, until_s: float) -> int:
-    """The wait status of a child, which is killed if it does not end in time."""
-    killed = False
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return status
-        if time.monotonic() >= until_s:
-            if killed:
-                return _SIGKILL  # it hangs in the kernel, and is not worth hanging with it
-            killed = True
-            os.kill(pid, _SIGKILL)
-            until_s = time.monotonic() + _END_MS / 1000
-        select.poll().poll(5)

@@ -14,7 +14,7 @@ from oomkit.policy.engine.reading import CgroupReading, Reading
 from oomkit.policy.engine.starts import Starts, is_recent
 
 MAX_TAUGHT_BYTES = 16 << 20
-"""A guard learns from no larger recording as it starts, which would take it too long."""
+"""A guard learns from no larger recording: one takes seconds, and five times its size of memory."""
 _STEP_S = 1.0
 """Of samples nearer to each other the first is learnt from: starts take longer to be over."""
 

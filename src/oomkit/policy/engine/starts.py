@@ -99,6 +99,12 @@ class Starts:
         """What was learnt, by name."""
         return [self._known[name] for name in sorted(self._known)]
 
+    def take_in(self, known: "Iterable[Start]") -> None:
+        """Take in what was learnt elsewhere, of services of which nothing is known here."""
+        for one in known:
+            if one.name not in self._known and self._make_room(one.name):
+                self._known[one.name] = one
+
     def of(self, one: "Candidate") -> Start | None:
         """What is known of the service that a process is the first of; None: nothing."""
         return self._known.get(service_of(one)) if self._known else None
