@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Sysctl, Task
+from tests.forked import EXECUTABLE, Server
 
 if os.environ.get("OOMKIT_PLAIN"):
     # `make plain` has the core alone; these need more.
@@ -73,26 +73,36 @@ def _interruptible() -> Iterator[None]:
     signal.signal(signal.SIGHUP, hangup)
 
 
+@pytest.fixture(scope="session")
+def _server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def oomkit() -> Command:
-    """Run the installed command as a process."""
+def oomkit(request: pytest.FixtureRequest) -> Command:
+    """Run the installed command as a process: a forked one, if it is the same as a fresh one."""
     if os.environ.get("OOMKIT_PLAIN"):
         pytest.skip("the command needs more than the core")
-    executable = Path(sys.executable).parent / "oomkit"
+    server: Server = request.getfixturevalue("_server")
 
     def run(
         *args: str, stdin: str | bytes = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         environment = {**os.environ, "COLUMNS": "140", **(env or {})}
-        done = subprocess.run(
-            [executable, *args],
-            check=False,
-            input=data,
-            capture_output=True,
-            timeout=60,
-            env=environment,
-        )
+        if server.can(args, environment):
+            done = server.run(args, data, environment, timeout_s=60)
+        else:
+            done = subprocess.run(
+                [EXECUTABLE, *args],
+                check=False,
+                input=data,
+                capture_output=True,
+                timeout=60,
+                env=environment,
+            )
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
