@@ -1,5 +1,6 @@
 """What tests share: the installed command, and a made machine."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -48,19 +49,40 @@ _ALONE_IN = ("guard", "real")
 """Folders whose tests start daemons and machines, those marked ``hermetic`` apart."""
 
 
+_FIRST = (
+    "model/test_wild_scenarios.py",
+    "packaging",
+    "test_packaging.py",
+    "test_docs.py",
+    "cli/test_run_views.py",
+    "views/test_clicks.py",
+)
+"""Whose tests take longest: begun last they would leave the other workers idle."""
+
+# What is collected stays: looking for garbage among it, again and again, finds none.
+gc.disable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what must have the machine's clock to itself: kills, guests, daemons.
 
     A guest has a CPU to itself, so that as many may run side by side as there are CPUs.
     """
     here = Path(__file__).parent
+    places = {path: path.relative_to(here) for path in {item.path for item in items}}
     for item in items:
-        folder = item.path.relative_to(here).parts[0]
-        daemons = folder in _ALONE_IN and not item.get_closest_marker("hermetic")
-        if daemons or any(item.get_closest_marker(name) for name in _ALONE):
+        marks = {mark.name for mark in item.iter_markers()}
+        daemons = places[item.path].parts[0] in _ALONE_IN and "hermetic" not in marks
+        if daemons or not marks.isdisjoint(_ALONE):
             item.add_marker(pytest.mark.alone)
-        if item.get_closest_marker("qemu") and not item.get_closest_marker("cgroup"):
+        if "qemu" in marks and "cgroup" not in marks:
             item.add_marker(pytest.mark.guest)
+    items.sort(key=lambda item: not str(places[item.path]).startswith(_FIRST))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
