@@ -131,7 +131,7 @@ def test_a_chart_that_is_not_as_its_schema_says_is_found() -> None:
     spec = picture_spec(run(), scenario())
     hold(spec)
     spec["vconcat"][0]["layer"][0]["mark"] = {"type": "bars"}
-    with pytest.raises(Exception, match="is not valid under any of the given schemas|bars"):
+    with pytest.raises(Exception, match="bars"):
         hold(spec)
 
 
