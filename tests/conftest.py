@@ -59,6 +59,20 @@ _FIRST = (
 )
 """Whose tests take longest: begun last they would leave the other workers idle."""
 
+_LARGE = (
+    "klog/test_ahead.py",
+    "klog/test_hostile.py",
+    "klog/test_styles.py",
+    "model/test_conservation.py",
+    "model/test_of_snapshot.py",
+    "model/test_recorded.py",
+    "model/test_sampler.py",
+    "model/test_wild_scenarios.py",
+    "policy/test_lean.py",
+    "policy/peers/test_damage.py",
+)
+"""What ``make unit`` leaves out, beside properties and commands."""
+
 # What is collected stays: looking for garbage among it, again and again, finds none.
 gc.disable()
 
@@ -77,6 +91,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.alone)
         if "qemu" in marks and "cgroup" not in marks:
             item.add_marker(pytest.mark.guest)
+        if str(places[item.path]) in _LARGE or "oomkit" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.large)
     items.sort(key=lambda item: not str(places[item.path]).startswith(_FIRST))
 
 
