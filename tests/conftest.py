@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Sysctl, Task
-from tests.forked import EXECUTABLE, Server
+from tests import forked
 
 if os.environ.get("OOMKIT_PLAIN"):
     # `make plain` has the core alone; these need more.
@@ -111,39 +111,20 @@ def _interruptible() -> Iterator[None]:
     signal.signal(signal.SIGHUP, hangup)
 
 
-@pytest.fixture(scope="session")
-def _server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
+def pytest_sessionfinish() -> None:
+    forked.close()
 
 
 @pytest.fixture
-def oomkit(request: pytest.FixtureRequest) -> Command:
-    """Run the installed command as a process: a forked one, if it is the same as a fresh one."""
+def oomkit() -> Command:
+    """Run the installed command as a process, 140 columns wide."""
     if os.environ.get("OOMKIT_PLAIN"):
         pytest.skip("the command needs more than the core")
-    server: Server = request.getfixturevalue("_server")
 
     def run(
         *args: str, stdin: str | bytes = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        environment = {**os.environ, "COLUMNS": "140", **(env or {})}
-        if server.can(args, environment):
-            done = server.run(args, data, environment, timeout_s=60)
-        else:
-            done = subprocess.run(
-                [EXECUTABLE, *args],
-                check=False,
-                input=data,
-                capture_output=True,
-                timeout=60,
-                env=environment,
-            )
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
+        return forked.command(*args, stdin=stdin, env={"COLUMNS": "140", **(env or {})})
 
     return run
 

@@ -7,7 +7,9 @@ refuses.
 """
 
 import atexit
+import functools
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -28,8 +30,8 @@ _OF_START = ("PYTHON", "LC_", "LANG", "LD_")
 """A variable that begins so is read as the interpreter starts."""
 _DRAWN = ("--html", "--svg", "--png")
 _THREADED = ("sweep", "top")
-"""Commands, and parts of modules' names, that import Polars or Textual: these start threads, which
-a fork would not have."""
+"""Parts of the names of modules that import Polars or Textual: these start threads, which a fork
+would not have."""
 _LENGTH = 4
 
 
@@ -54,12 +56,47 @@ class Server:
         self._socket.close()
         self._process.communicate()
 
-    def can(self, args: Sequence[str], environment: Mapping[str, str]) -> bool:
+    def can(self, environment: Mapping[str, str]) -> bool:
         """Whether a fork does the same as a fresh interpreter."""
-        return _of_start(environment) == self._of_start and args[:1] not in (("sweep",), ("top",))
+        return _of_start(environment) == self._of_start
+
+    def begin(
+        self,
+        args: Sequence[str],
+        streams: Sequence[int],
+        environment: Mapping[str, str],
+        directory: str | Path,
+    ) -> int:
+        """Begin a command; :meth:`status` has to be asked for next.
+
+        Args:
+            args: what follows the command's name.
+            streams: descriptors of its standard input, output and error; they are closed here.
+            environment: its environment.
+            directory: its working directory.
+
+        Returns:
+            Its process id.
+        """
+        asked = {"args": args, "environment": dict(environment), "directory": str(directory)}
+        message = json.dumps(asked).encode()
+        socket.send_fds(self._socket, [len(message).to_bytes(_LENGTH, "big")], streams)
+        self._socket.sendall(message)
+        for fd in streams:
+            os.close(fd)
+        return _number(self._socket)
+
+    def status(self) -> int:
+        """The exit status of the command that was begun, when it has ended."""
+        return _number(self._socket)
 
     def run(
-        self, args: Sequence[str], data: bytes, environment: Mapping[str, str], timeout_s: float
+        self,
+        args: Sequence[str],
+        data: bytes,
+        environment: Mapping[str, str],
+        directory: str | Path,
+        timeout_s: float,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run the command to its end.
 
@@ -67,14 +104,7 @@ class Server:
             TimeoutExpired: it did not end in time, and was killed.
         """
         (stdin, to_it), (out, stdout), (err, stderr) = (os.pipe() for _ in range(3))
-        asked = {"args": args, "environment": dict(environment), "directory": os.getcwd()}
-        message = json.dumps(asked).encode()
-        length = len(message).to_bytes(_LENGTH, "big")
-        socket.send_fds(self._socket, [length], [stdin, stdout, stderr])
-        self._socket.sendall(message)
-        for fd in (stdin, stdout, stderr):
-            os.close(fd)
-        pid = _number(self._socket)
+        pid = self.begin(args, (stdin, stdout, stderr), environment, directory)
         late = threading.Timer(timeout_s, os.kill, (pid, signal.SIGKILL))
         late.start()
         found: dict[int, bytes] = {}
@@ -87,12 +117,57 @@ class Server:
         _read(out, found)
         for thread in threads:
             thread.join()
-        status = _number(self._socket)
+        status = self.status()
         expired = not late.is_alive()
         late.cancel()
         if expired:
             raise subprocess.TimeoutExpired(["oomkit", *args], timeout_s, found[out], found[err])
         return subprocess.CompletedProcess([str(EXECUTABLE), *args], status, found[out], found[err])
+
+
+@functools.cache
+def server() -> Server:
+    """The one server of this process."""
+    return Server()
+
+
+def close() -> None:
+    """End the server, if there is one."""
+    if server.cache_info().currsize:
+        server().close()
+
+
+def command(
+    *args: str,
+    stdin: str | bytes = "",
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    timeout_s: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command: forked, where that is the same as a fresh process.
+
+    Args:
+        args: what follows its name.
+        stdin: its input.
+        env: variables beside those of this process.
+        cwd: its working directory, by default that of this process.
+        timeout_s: after so long it is killed.
+
+    Raises:
+        TimeoutExpired: it did not end in time.
+    """
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    environment = {**os.environ, **(env or {})}
+    if server().can(environment):
+        done = server().run(args, data, environment, cwd or os.getcwd(), timeout_s)
+    else:
+        done = subprocess.run(
+            [EXECUTABLE, *args], check=False, input=data, capture_output=True,
+            timeout=timeout_s, env=environment, cwd=cwd,
+        )  # fmt: skip
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
 
 
 def _of_start(environment: Mapping[str, str]) -> dict[str, str]:
@@ -178,6 +253,8 @@ def _become(connection: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     time.tzset()
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     os.chdir(asked["directory"])
     sys.argv = [str(EXECUTABLE), *asked["args"]]
 
