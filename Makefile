@@ -13,7 +13,7 @@ BUILD ?= build
 # Built twice, equal bytes: what the archives say of time is the last commit's.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: run test plain compiled agent agree check format requirements bench mutate fuzz fuzz-long man dist bundle zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
+.PHONY: run test unit plain compiled agent agree check format requirements bench mutate fuzz fuzz-long man dist bundle zipapp site deb image chart dashboard kubernetes release-check install uninstall clean
 
 # The oldest and the newest kernel play the whole battery, those between a sample of it.
 WHOLE := 5.10 7.3
@@ -39,6 +39,9 @@ test: check $(RELEASE_STAMP)  ## hermetic tests side by side, then guests, then 
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --reruns $(RERUNS) -m guest
 	$(BIN)/python -m pytest --reruns $(RERUNS) -m "alone and not guest"
+
+unit: $(STAMP)  ## in a minute: worked examples of the pure parts, without processes, properties and long runs
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone and not large and not hypothesis" $(addprefix tests/,toml kernel scenario policy klog explain model records)
 
 plain: $(STAMP)  ## the core's tests by the standard library alone
 	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model lab)

@@ -1,9 +1,9 @@
 """What tests share: the installed command, and a made machine."""
 
+import gc
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Sysctl, Task
+from tests import forked
 
 if os.environ.get("OOMKIT_PLAIN"):
     # `make plain` has the core alone; these need more.
@@ -48,19 +49,56 @@ _ALONE_IN = ("guard", "real")
 """Folders whose tests start daemons and machines, those marked ``hermetic`` apart."""
 
 
+_FIRST = (
+    "model/test_wild_scenarios.py",
+    "packaging",
+    "test_packaging.py",
+    "test_docs.py",
+    "cli/test_run_views.py",
+    "views/test_clicks.py",
+)
+"""Whose tests take longest: begun last they would leave the other workers idle."""
+
+_LARGE = (
+    "klog/test_ahead.py",
+    "klog/test_hostile.py",
+    "klog/test_styles.py",
+    "model/test_conservation.py",
+    "model/test_of_snapshot.py",
+    "model/test_recorded.py",
+    "model/test_sampler.py",
+    "model/test_wild_scenarios.py",
+    "policy/test_lean.py",
+    "policy/peers/test_damage.py",
+)
+"""What ``make unit`` leaves out, beside properties and commands."""
+
+# What is collected stays: looking for garbage among it, again and again, finds none.
+gc.disable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what must have the machine's clock to itself: kills, guests, daemons.
 
     A guest has a CPU to itself, so that as many may run side by side as there are CPUs.
     """
     here = Path(__file__).parent
+    places = {path: path.relative_to(here) for path in {item.path for item in items}}
     for item in items:
-        folder = item.path.relative_to(here).parts[0]
-        daemons = folder in _ALONE_IN and not item.get_closest_marker("hermetic")
-        if daemons or any(item.get_closest_marker(name) for name in _ALONE):
+        marks = {mark.name for mark in item.iter_markers()}
+        daemons = places[item.path].parts[0] in _ALONE_IN and "hermetic" not in marks
+        if daemons or not marks.isdisjoint(_ALONE):
             item.add_marker(pytest.mark.alone)
-        if item.get_closest_marker("qemu") and not item.get_closest_marker("cgroup"):
+        if "qemu" in marks and "cgroup" not in marks:
             item.add_marker(pytest.mark.guest)
+        if str(places[item.path]) in _LARGE or "oomkit" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.large)
+    items.sort(key=lambda item: not str(places[item.path]).startswith(_FIRST))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,29 +111,20 @@ def _interruptible() -> Iterator[None]:
     signal.signal(signal.SIGHUP, hangup)
 
 
+def pytest_sessionfinish() -> None:
+    forked.close()
+
+
 @pytest.fixture
 def oomkit() -> Command:
-    """Run the installed command as a process."""
+    """Run the installed command as a process, 140 columns wide."""
     if os.environ.get("OOMKIT_PLAIN"):
         pytest.skip("the command needs more than the core")
-    executable = Path(sys.executable).parent / "oomkit"
 
     def run(
         *args: str, stdin: str | bytes = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        environment = {**os.environ, "COLUMNS": "140", **(env or {})}
-        done = subprocess.run(
-            [executable, *args],
-            check=False,
-            input=data,
-            capture_output=True,
-            timeout=60,
-            env=environment,
-        )
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
+        return forked.command(*args, stdin=stdin, env={"COLUMNS": "140", **(env or {})})
 
     return run
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import command
+
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 
 
 def guard(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [OOMKIT, "guard", *options], capture_output=True, text=True, check=False, timeout=60
-    )
+    return command("guard", *options)
 
 
 def test_check_explains_the_policy_in_words() -> None:

@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
-OOMKIT = str(Path(sys.executable).with_name("oomkit"))
+from tests.forked import command
+
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FIELDS = [
     "scenario", "on", "kernel", "policy", "outcome", "ended_s", "kills", "denied", "frozen",
@@ -14,9 +14,7 @@ FIELDS = [
 
 
 def oomkit(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [OOMKIT, *args], capture_output=True, text=True, check=False, timeout=60, cwd=cwd
-    )
+    return command(*args, cwd=cwd)
 
 
 def test_json_has_the_documented_fields() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
+from tests.views.schema import hold_page
 
 _LEAK = """
 name = "a leak beside a shell"
@@ -82,6 +83,7 @@ def test_the_story_is_the_same_whatever_is_written_beside_it(
             if free <= 0.01 * max(samples["swap_free_mb"])
         )
         assert f"{first:.1f}" == full[1]
+    hold_page((tmp_path / "x.html").read_text())
     page = unescape((tmp_path / "x.html").read_text())
     for line in re.findall(r"^ *([\d.]+ s)  (\w[^\n]*)$", alone, re.MULTILINE):
         if "more" not in line[1]:
@@ -109,6 +111,7 @@ def test_several_runs_have_a_page_that_says_what_text_and_json_say(
     text = oomkit("run", leak, *several)
     drawn = oomkit("run", leak, *several, "--html", str(page_path))
     assert (drawn.returncode, drawn.stdout) == (text.returncode, text.stdout)
+    hold_page(page_path.read_text())
     page = unescape(page_path.read_text())
     assert f"<code>{shlex.join(['oomkit', 'run', leak])} " in page
     again = re.search(r"<code>(oomkit run [^<]*)</code>", page)
@@ -135,6 +138,7 @@ def test_a_recording_has_a_page(oomkit: Command, tmp_path: Path) -> None:
     drawn = oomkit("run", recording, *options, "--html", str(path), env={"TZ": "UTC"})
     assert (drawn.returncode, drawn.stdout) == (text.returncode, text.stdout)
     page = unescape(path.read_text())
+    hold_page(path.read_text())
     happened = re.findall(r"^(\d\d:\d\d:\d\d)  (\S.*)$", text.stdout, re.MULTILINE)
     assert len(happened) == 4
     for when, what in happened:

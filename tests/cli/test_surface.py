@@ -21,6 +21,7 @@ from oomkit.cli.group import COMMANDS
 from oomkit.cli.progress import fitting
 from oomkit.views.kernels import bootable_lines
 from tests.conftest import Command
+from tests.forked import command, server
 
 ROOT = Path(__file__).parents[2]
 OOMKIT = Path(sys.executable).parent / "oomkit"
@@ -121,10 +122,7 @@ def test_a_closed_standard_input_is_named(args: tuple[str, ...], tmp_path: Path)
 def test_every_command_names_a_file_alike(args: tuple[str, ...], tmp_path: Path) -> None:
     """Without quotes, so that it can be copied; the reason follows."""
     missing = f"{tmp_path}/no such"
-    done = subprocess.run(
-        [OOMKIT, *(arg.format(missing) for arg in args)],
-        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
-    )  # fmt: skip
+    done = command(*(arg.format(missing) for arg in args), cwd=tmp_path)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert f" {missing}" in last
@@ -352,14 +350,14 @@ def _on_a_terminal(columns: int, *args: str, env: dict[str, str] | None = None) 
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
     environment.pop("COLUMNS", None)
-    process = subprocess.Popen([OOMKIT, *args], stdout=slave, stderr=slave, env=environment)
-    os.close(slave)
+    streams = (os.open(os.devnull, os.O_RDONLY), os.dup(slave), slave)
+    server().begin(args, streams, environment, os.getcwd())
     written = b""
     with contextlib.suppress(OSError):  # EIO: the last one that wrote is gone
         while chunk := os.read(master, 65536):
             written += chunk
     os.close(master)
-    process.wait(timeout=60)
+    server().status()
     return written.decode()
 
 

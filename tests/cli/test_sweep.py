@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import command
+
 OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 ROOT = Path(__file__).parents[2]
 LEAK = ROOT / "tests" / "sweep" / "data" / "leak.toml"
@@ -33,10 +35,7 @@ seed = 3
 def oomkit(
     cwd: Path, *args: str, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [OOMKIT, *args], capture_output=True, text=True, check=False, timeout=120, cwd=cwd,
-        env={**os.environ, "COLUMNS": "100", **(env or {})},
-    )  # fmt: skip
+    return command(*args, cwd=cwd, env={"COLUMNS": "100", **(env or {})}, timeout_s=120)
 
 
 @pytest.fixture

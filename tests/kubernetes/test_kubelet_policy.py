@@ -1,7 +1,6 @@
 """The policy ``kubelet``: when it evicts, whom, and when the kernel is faster."""
 
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from oomkit.policy.engine.victim import Chooser
 from oomkit.policy.read import PolicyError, find_policy, policy_from
 from oomkit.scenario.read import scenario_from
 from oomkit.scenario.record import Run
+from tests.forked import command
 
 MB = 1024.0
 GB = 2**20
@@ -192,10 +192,7 @@ def test_memory_min_keeps_a_pods_pages() -> None:
 
 
 def test_the_guard_leaves_it_to_the_kubelet() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "oomkit", "guard", "--policy", "kubelet", "--check"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = command("guard", "--policy", "kubelet", "--check")
     assert done.returncode == 2
     assert "oomkit run plays it" in done.stderr
     assert "Traceback" not in done.stderr
@@ -224,10 +221,7 @@ def test_run_from_manifest_to_eviction(tmp_path: Path) -> None:
     )
 
     def oomkit(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "oomkit", *args],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return command(*args, cwd=tmp_path)
 
     assert oomkit("new", "n", "--from-kubernetes", "m.yaml", "--node-ram", "4G").returncode == 0
     told = oomkit("run", "n.toml", "--policy", "kubelet", "--set", "machine.ram=2G").stdout

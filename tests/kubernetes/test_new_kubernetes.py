@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from oomkit.kubernetes.rules import Kubelet, Threshold
 from oomkit.policy.read import read_policy
 from oomkit.scenario.format import Cgroup, Scenario, Step, Task
 from oomkit.scenario.read import read_scenario
+from tests.forked import command
 
 MIB, GIB = 2**20, 2**30
 
@@ -55,10 +55,7 @@ spec:
 
 
 def new(tmp_path: Path, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "oomkit", "new", *args],
-        cwd=tmp_path, input=stdin, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return command("new", *args, stdin=stdin, cwd=tmp_path)
 
 
 def made(tmp_path: Path, manifest: str, *args: str) -> Scenario:

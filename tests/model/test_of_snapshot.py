@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from oomkit.scenario.format import Task as ScenarioTask
 from oomkit.scenario.read import read_scenario, scenario_from
 from oomkit.scenario.record import Run
 from oomkit.scenario.write import scenario_text
+from tests.forked import command
 
 ROOT = Path(__file__).parents[2]
-OOMKIT = str(Path(sys.executable).with_name("oomkit"))
 SHOP = ROOT / "docs/examples/shop.json"
 NODE = ROOT / "tests/data/machines/node.json"
 MIB = 256
@@ -185,12 +184,7 @@ def test_a_written_scenario_reads_back_the_same(path: Path) -> None:
 
 
 def oomkit(where: Path, *args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [OOMKIT, *args], cwd=where, input=stdin, capture_output=True, check=False, timeout=120
-    )
-    return subprocess.CompletedProcess(
-        args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    return command(*args, stdin=stdin, cwd=where, timeout_s=120)
 
 
 def test_the_command_makes_a_scenario_of_a_snapshot(tmp_path: Path) -> None:

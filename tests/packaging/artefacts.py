@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ def clone(into: Path) -> Path:
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT
     )
     target = into / "clone"
+    if target.exists():
+        return target
     for name in filter(None, listed.decode().split("\0")):
         source = ROOT / name
         if source.exists():
@@ -38,10 +41,16 @@ def clone(into: Path) -> Path:
     return target
 
 
-def make(target: str, scratch: Path) -> Path:
-    """What a target leaves in its dist directory; skips where no package index is reached."""
+def make(target: str, scratch: Path, made: Iterable[str] = ()) -> Path:
+    """What a target leaves in its dist directory; skips where no package index is reached.
+
+    Args:
+        target: what to make.
+        scratch: where the clone, its build and its dist directory are.
+        made: targets that were made there, and are not made again.
+    """
     tree = clone(scratch)
-    assumed = [word for stamp in _STAMPS for word in ("-o", stamp)]
+    assumed = [word for name in (*_STAMPS, *made) for word in ("-o", name)]
     _run(tree, target, *assumed, f"DIST={scratch}/dist", f"BUILD={scratch}/build")
     return scratch / "dist"
 

@@ -12,6 +12,12 @@ from tests.packaging.artefacts import make
 
 
 @pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory with wheel and sdist, as ``make dist`` leaves them, among others' artefacts."""
+    return _made("dist", tmp_path_factory, worker_id)
+
+
+@pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The Debian package, as ``make deb`` leaves it."""
     for name in ("dpkg-buildpackage", "dh"):
@@ -40,14 +46,26 @@ def image_archive(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     return _made("image", tmp_path_factory, worker_id) / "oomkit.oci"
 
 
+_NEEDS = {"dist": (), "bundle": ("dist",)}
+"""What a target is made of; others are made of the bundle."""
+
+
 def _made(target: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """What a target leaves in its dist directory."""
+    """The one dist directory, once a target has left there what it makes."""
     base = tmp_path_factory.getbasetemp()
-    scratch = (base if worker_id == "master" else base.parent) / target
-    with scratch.with_suffix(".lock").open("w") as lock:
+    scratch = (base if worker_id == "master" else base.parent) / "artefacts"
+    scratch.mkdir(exist_ok=True)
+    with (scratch / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (scratch / "dist").exists():
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            make(target, scratch)
+        _make_once(target, scratch)
     return scratch / "dist"
+
+
+def _make_once(target: str, scratch: Path) -> None:
+    done = scratch / f"{target}.done"
+    if not done.exists():
+        needs = _NEEDS.get(target, ("bundle",))
+        for need in needs:
+            _make_once(need, scratch)
+        make(target, scratch, made=needs)
+        done.touch()

@@ -15,6 +15,7 @@ from oomkit.sweep.spec import Sweep
 from oomkit.views.sweep_page import page_text
 from tests.sweep.sweeps import sweep
 from tests.sweep.test_runner import here, rows
+from tests.views.schema import hold_page
 
 
 def played(one: Sweep, tmp_path: Path) -> tuple[Answer, str]:
@@ -47,6 +48,10 @@ def test_the_page_says_what_the_answer_says(best: tuple[Answer, str]) -> None:
 def test_foreign_text_is_escaped(best: tuple[Answer, str]) -> None:
     assert "<b>bold" not in best[1]
     assert "&lt;b&gt;bold" in best[1]
+
+
+def test_the_charts_are_as_their_schema_says(best: tuple[Answer, str]) -> None:
+    hold_page(best[1])
 
 
 def test_the_page_loads_nothing(best: tuple[Answer, str]) -> None:
@@ -114,6 +119,7 @@ def test_sensitivity_has_a_page_too(tmp_path: Path) -> None:
     found, page = played(one, tmp_path)
     assert found.kind == "sensitivity"
     assert "What cost depends on" in page
+    hold_page(page)
 
 
 def test_tables_hold_every_row_in_order(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from oomkit.views.run_charts import panels
 from oomkit.views.run_figure import picture, picture_spec
 from oomkit.views.run_page import html_page
 from tests.views.runs import kill, run, runs, scenario
+from tests.views.schema import hold
 
 
 def _samples(count: int, tasks: int = 1) -> Samples:
@@ -126,12 +127,21 @@ def test_a_missing_template_library_is_reported_too(monkeypatch: pytest.MonkeyPa
         html_page(run())
 
 
+def test_a_chart_that_is_not_as_its_schema_says_is_found() -> None:
+    spec = picture_spec(run(), scenario())
+    hold(spec)
+    spec["vconcat"][0]["layer"][0]["mark"] = {"type": "bars"}
+    with pytest.raises(Exception, match="bars"):
+        hold(spec)
+
+
 @given(runs)
 @settings(deadline=None, max_examples=8)
 def test_any_record_with_samples_can_be_drawn(made: Run) -> None:
     if made.samples.t_s:
         spec = picture_spec(made)
         assert spec["vconcat"]
+        hold(spec)
         json.dumps(spec, allow_nan=False)
 
 

@@ -10,6 +10,7 @@ from oomkit.render.html import json_for_script
 from oomkit.scenario import Objectives, Run, Task
 from oomkit.views.run_page import html_page
 from tests.views.runs import TRACE, kill, no_samples, run, runs, scenario
+from tests.views.schema import hold_page
 
 _LOADING = {"src", "href", "srcset", "data", "action", "formaction", "poster", "background"}
 _VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -50,6 +51,10 @@ class _Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> str:
     return html_page(run(), scenario())
+
+
+def test_the_charts_are_as_their_schema_says(page: str) -> None:
+    hold_page(page)
 
 
 def test_the_page_loads_nothing(page: str) -> None:

@@ -25,6 +25,20 @@ def need(module: str) -> ModuleType:
         ) from None
 
 
+def need_altair() -> ModuleType:
+    """Import altair.
+
+    It holds each part of a chart to its schema as the part is made, which takes a quarter of the
+    time of a page. Views make few kinds of charts, and tests hold each of them as a whole.
+
+    Raises:
+        MissingExtraError: it is not installed; the text says what to install.
+    """
+    altair = need("altair")
+    altair.utils.schemapi.DEBUG_MODE = False
+    return altair
+
+
 def need_textual() -> ModuleType:
     """Import textual.
 

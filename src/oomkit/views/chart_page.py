@@ -57,6 +57,6 @@ def placed(
         kills: what the elements its marks point to begin with.
         more: what stands around the chart.
     """
-    spec = chart.properties(width="container", height=height).to_dict()
+    spec = chart.properties(width="container", height=height).to_dict(validate=False)
     texts = {name: printable(text) for name, text in more.items()}
     return {"key": key, "height": height, "kills": kills, "spec": html.spec(spec), **texts}

@@ -8,7 +8,7 @@ from typing import Any
 from oomkit.history.recording import Recording
 from oomkit.history.replay import Replay
 from oomkit.printable import printable
-from oomkit.render.extras import need
+from oomkit.render.extras import need_altair
 from oomkit.render.quantities import seconds
 from oomkit.views import replay
 from oomkit.views.chart_page import placed
@@ -32,7 +32,7 @@ def recording_page(recording: Recording, played: Sequence[Replay], *, command: s
     Raises:
         MissingExtraError: altair, jinja2 or vl-convert-python is not installed.
     """
-    need("altair")
+    need_altair()
     names = [f"policy {printable(one.policy)}" for one in played]
     stories = [
         {"name": name, "found": _story(one), "run": None, "kills": f"kill-{i}-",

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from oomkit.render.extras import need
+from oomkit.render.extras import need_altair
 from oomkit.scenario import Run, Scenario
 from oomkit.views import run_chart_rows
 from oomkit.views.chart_page import Panel
@@ -38,7 +38,7 @@ def panels(
     Raises:
         MissingExtraError: altair is not installed.
     """
-    need("altair")
+    need_altair()
     if not run.samples.t_s:
         return []
     if end_s > run.ended_s:

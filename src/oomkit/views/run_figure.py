@@ -5,7 +5,7 @@ import zlib
 from typing import Any, Literal
 
 from oomkit.printable import printable
-from oomkit.render.extras import need
+from oomkit.render.extras import need, need_altair
 from oomkit.render.quantities import count_of, outcome_of, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.views.run_charts import panels
@@ -66,7 +66,7 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
         MissingExtraError: altair is not installed.
         ValueError: the run has no samples to draw.
     """
-    need("altair")
+    need_altair()
     import altair as alt
 
     found = panels(run, scenario, interactive=False)
@@ -91,7 +91,7 @@ def picture_spec(run: Run, scenario: Scenario | None = None) -> dict[str, Any]:
         )
         .configure(**_CONFIG)
     )
-    spec: dict[str, Any] = whole.to_dict()
+    spec: dict[str, Any] = whole.to_dict(validate=False)
     return spec
 
 

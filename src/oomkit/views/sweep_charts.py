@@ -3,7 +3,7 @@
 from typing import Any
 
 from oomkit.printable import printable
-from oomkit.render.extras import need
+from oomkit.render.extras import need_altair
 from oomkit.sweep.answer import OBJECTIVES, Answer, Group, name_of
 from oomkit.views.chart_page import Panel
 
@@ -28,7 +28,7 @@ def panels(found: Answer) -> list[Panel]:
     Raises:
         MissingExtraError: altair is not installed.
     """
-    need("altair")
+    need_altair()
     if found.kind == "sensitivity":
         charts = [_influences(found)]
         for i, influence in enumerate(found.influences):
