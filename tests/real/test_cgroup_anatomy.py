@@ -20,7 +20,7 @@ from oomkit.real.companion import Companion
 from oomkit.scenario import read_scenario
 from tests.conftest import Command
 from tests.real.memcg import PAGE, Box
-from tests.real.played import needs_kernel
+from tests.real.played import OVER, needs_kernel
 
 ANON = 12_000
 SHMEM = 6_000
@@ -94,14 +94,20 @@ def test_the_command_shows_a_real_group_and_its_kills(oomkit: Command) -> None:
         assert made["victim"]["pid"] == box.hogs[-1].pid
 
 
-_PROBE = """
+_PROBE = (
+    OVER
+    + """
 import time
 from oomkit.host.cgroups import find_hierarchy
 from oomkit.host.memcg_stat import read_memcg_stats
 from oomkit.host.scan import take_snapshot
 from oomkit.posture.anatomy import anatomy
 print("probing", flush=True)
-time.sleep(7)
+filled = find_hierarchy("/proc").directory + "/filled/memory.current"
+end = time.monotonic() + 7
+while time.monotonic() < end and int(open(filled).read()) < 90 << 20:
+    time.sleep(0.1)
+time.sleep(3)  # the kernel gathers its statistics every 2 s
 snapshot = take_snapshot()
 hierarchy = find_hierarchy("/proc")
 for stat in read_memcg_stats(hierarchy, [m.path for m in snapshot.memcgs]):
@@ -115,8 +121,10 @@ for stat in read_memcg_stats(hierarchy, [m.path for m in snapshot.memcgs]):
           found.rest_bytes, found.row("anonymous"), found.row("shared memory and tmpfs"),
           found.working_set_bytes, max(0, stat.current_bytes - inactive), flush=True)
 print("probed", flush=True)
+over()
 time.sleep(60)
 """
+)
 
 _FILLED = """
 name = "filled"
