@@ -1,33 +1,37 @@
-"""What several tests of artefacts need is built once, whichever worker is first."""
+"""What several tests of artefacts need is built once, whichever phase and worker is first."""
 
 import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.artefacts import make
+from tests.packaging.artefacts import ROOT, content, make
+
+BUILT = ROOT / "build/tests"
+IMAGE = "localhost/oomkit:latest"
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def package() -> Path:
     """The Debian package, as ``make deb`` leaves it."""
     for name in ("dpkg-buildpackage", "dh"):
         if shutil.which(name) is None:
             pytest.skip(f"needs {name} to build the package")
-    return next(_made("deb", tmp_path_factory, worker_id).glob("*.deb"))
+    return next(_made("deb").glob("*.deb"))
 
 
 @pytest.fixture(scope="session")
-def single_file(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def single_file() -> Path:
     """The single file, as ``make zipapp`` leaves it."""
-    return _made("zipapp", tmp_path_factory, worker_id) / "oomkit.pyz"
+    return _made("zipapp") / "oomkit.pyz"
 
 
 @pytest.fixture(scope="session")
-def image_archive(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def image_archive() -> Path:
     """The image, as ``make image`` leaves it; buildah has it as well, as ``localhost/oomkit``."""
     if shutil.which("buildah") is None or shutil.which("mmdebstrap") is None or os.geteuid() != 0:
         pytest.skip("needs root and buildah, and mmdebstrap for the image's base")
@@ -37,17 +41,30 @@ def image_archive(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> P
     if tried.returncode:
         pytest.skip(f"buildah can't work here: {tried.stderr.strip()[-200:]}")
     subprocess.run(["buildah", "rm", tried.stdout.strip()], check=False, capture_output=True)
-    return _made("image", tmp_path_factory, worker_id) / "oomkit.oci"
+    return _made("image", _has_image) / "oomkit.oci"
 
 
-def _made(target: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """What a target leaves in its dist directory."""
-    base = tmp_path_factory.getbasetemp()
-    scratch = (base if worker_id == "master" else base.parent) / target
-    with scratch.with_suffix(".lock").open("w") as lock:
+def _made(target: str, still: Callable[[], bool] = lambda: True) -> Path:
+    """What a target leaves in its dist directory, built of these files unless it has been.
+
+    Args:
+        target: of make.
+        still: whether what else an earlier build left is still there.
+    """
+    BUILT.mkdir(parents=True, exist_ok=True)
+    wanted = BUILT / f"{target}-{content()}"
+    with (BUILT / f"{target}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (scratch / "dist").exists():
-            shutil.rmtree(scratch, ignore_errors=True)
+        if not (wanted.exists() and still()):
+            for old in BUILT.glob(f"{target}-*"):
+                shutil.rmtree(old)
+            scratch = BUILT / f"{target}-partial"
             scratch.mkdir()
-            make(target, scratch)
-    return scratch / "dist"
+            make(target, scratch).rename(wanted)
+            shutil.rmtree(scratch)
+    return wanted
+
+
+def _has_image() -> bool:
+    asked = ["buildah", "inspect", "--type", "image", IMAGE]
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
