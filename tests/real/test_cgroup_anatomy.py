@@ -103,11 +103,7 @@ from oomkit.host.memcg_stat import read_memcg_stats
 from oomkit.host.scan import take_snapshot
 from oomkit.posture.anatomy import anatomy
 print("probing", flush=True)
-filled = find_hierarchy("/proc").directory + "/filled/memory.current"
-end = time.monotonic() + 7
-while time.monotonic() < end and int(open(filled).read()) < 90 << 20:
-    time.sleep(0.1)
-time.sleep(3)  # the kernel gathers its statistics every 2 s
+time.sleep(7)
 snapshot = take_snapshot()
 hierarchy = find_hierarchy("/proc")
 for stat in read_memcg_stats(hierarchy, [m.path for m in snapshot.memcgs]):
