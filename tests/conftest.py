@@ -77,13 +77,53 @@ _LARGE = (
 gc.disable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+_PHASES = {
+    "guest": ("mark.qemu", "mark.guest"),
+    "alone and not guest": ("mark.cgroup", "mark.qemu"),
+}
+"""Phases of ``make test`` that run few tests, and words one of which stands in a file with some."""
+
+
+_SHARED = frozenset({"facts", "tab"})
+"""Fixtures that hold what one guest, or one browser, is asked about in several tests."""
+_LONGEST = (
+    "test_installed.py", "test_node.py", "test_debian_package.py", "test_containers.py",
+    "test_systemd_unit.py", "test_soft_acts.py", "test_exec_delegated.py",
+)  # fmt: skip
+"""Files that take longest: these begin first, so that no CPU waits at last."""
+
+
+def _place(item: pytest.Item) -> int:
+    return _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST)
+
+
+def _may_hold(path: Path, phase: str) -> bool:
+    """Whether a file may hold tests of a phase; importing all takes longer than some."""
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    if phase != "guest" and folder in _ALONE_IN:
+        return True
+    text = path.read_text()
+    return any(word in text for word in _PHASES[phase])
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over files that have nothing for the phase that was asked for."""
+    phase = config.getoption("markexpr")
+    if phase in _PHASES and collection_path.suffix == ".py":
+        return not _may_hold(collection_path, phase) or None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """Mark what must have the machine's clock to itself: kills, guests, daemons.
 
-    A guest has a CPU to itself, so that as many may run side by side as there are CPUs.
+    A guest or a browser has a CPU to itself, so that as many may run side by side as there are
+    CPUs. Tests that ask one of them stay together; others may go to any worker.
     """
     here = Path(__file__).parent
     places = {path: path.relative_to(here) for path in {item.path for item in items}}
+    seen: set[tuple[Path, str]] = set()
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         daemons = places[item.path].parts[0] in _ALONE_IN and "hermetic" not in marks
@@ -93,7 +133,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.guest)
         if str(places[item.path]) in _LARGE or "oomkit" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.large)
-    items.sort(key=lambda item: not str(places[item.path]).startswith(_FIRST))
+        if item.get_closest_marker("guest"):
+            item.add_marker(pytest.mark.alone)
+            if _SHARED & set(getattr(item, "fixturenames", ())):
+                item.add_marker(pytest.mark.xdist_group(item.path.name))
+        if item.get_closest_marker("alone"):
+            phase = "guest" if item.get_closest_marker("guest") else "alone and not guest"
+            if (item.path, phase) not in seen and not _may_hold(item.path, phase):
+                raise pytest.UsageError(f"{item.nodeid}: "
+                                       f"expected one of {_PHASES[phase]} in its file")  # fmt: skip
+            seen.add((item.path, phase))
+    if config.getoption("markexpr") == "guest":
+        items.sort(key=_place)
+    else:
+        items.sort(key=lambda item: not str(places[item.path]).startswith(_FIRST))
 
 
 def pytest_collection_finish() -> None:

@@ -308,7 +308,6 @@ def killed_whatever_they_do() -> None:
     since = len(acts())
     python = os.path.realpath(sys.executable)
     killed: dict[str, Actor] = {}
-    storm = Actor("storm", "storm")
     killed["it is in 2,000 groups"] = Actor("in_groups", "groups", HELD_MIB, 2000)
     killed["its leading thread has exited, no rule means it"] = Actor(
         "leaderless", "headless", HELD_MIB
@@ -337,6 +336,7 @@ def killed_whatever_they_do() -> None:
     )
     stopped = killed["it is stopped"] = Actor("plain", "stopped", HELD_MIB, uid=ATTACKER)
     innocent = [Actor("plain", "innocent", 4) for _ in range(3)]
+    storm = Actor("storm", "storm")
     share = 6 * HELD_MIB / (TOTAL_KB >> 10)
     warned(shmem=share)
     os.kill(was.pid, signal.SIGUSR1)

@@ -131,15 +131,41 @@ def memory(available: float, shmem: float = 0.0, *, in_place: bool = False) -> N
     os.rename(f"{DRILL}/new", f"{DRILL}/meminfo")
 
 
+class _Journal:
+    """The guard's journal, of which each look reads what is new."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.records: dict[str, list[dict[str, Any]]] = {}
+        self.acts: dict[int, dict[str, Any]] = {}
+
+    def read(self) -> None:
+        if not os.path.exists(JOURNAL):
+            return
+        with open(JOURNAL, "rb") as file:
+            file.seek(self.at)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self.at += len(whole)
+        for line in whole.splitlines():
+            record = json.loads(line)
+            self.records.setdefault(record["kind"], []).append(record)
+            if record["kind"] == "act":
+                self.acts[record["id"]] = record
+
+
+_JOURNAL = _Journal()
+
+
 def records(kind: str = "act") -> list[dict[str, Any]]:
-    lines = actors.read(JOURNAL).split("\n")[:-1] if os.path.exists(JOURNAL) else []
-    return [one for one in map(json.loads, lines) if one["kind"] == kind]
+    _JOURNAL.read()
+    return list(_JOURNAL.records.get(kind, []))
 
 
 def acts(since: int = 0) -> list[dict[str, Any]]:
     """What is known of each act at last, in the order of the choices."""
-    last = {one["id"]: one for one in records()}
-    return list(last.values())[since:]
+    _JOURNAL.read()
+    return list(_JOURNAL.acts.values())[since:]
 
 
 def recovered() -> None:

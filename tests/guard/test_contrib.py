@@ -12,6 +12,8 @@ import man_pages
 from oomkit.cli.group import COMMANDS
 from oomkit.cli.guard import command
 
+pytestmark = pytest.mark.hermetic
+
 CONTRIB = Path(__file__).parents[2] / "contrib"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 

@@ -146,7 +146,7 @@ def output_of(kernel: Bootable, made: Path) -> str:
         modules=[Path(actors.__file__), HERE / "installed_stage.py", HERE / "installed_full.py"],
         texts={f"/var/drill/{name}": text for name, text in DRILL.items()},
     ))  # fmt: skip
-    output = systemd_guest.boot(kernel, made, mib=1500)
+    output = systemd_guest.boot(kernel, made, mib=1500, own_clock=True)
     made.unlink()
     return output
 

@@ -9,6 +9,8 @@ from oomkit.guard.config import Places
 from oomkit.guard.machine_reader import MachineReader
 from oomkit.policy.engine.reading import Reading
 
+pytestmark = pytest.mark.hermetic
+
 
 def reading(t_s: float, anon_kb: int, swap_used_kb: int = 0) -> Reading:
     return Reading(t_s, 1 << 24, 1 << 20, 1 << 22, (1 << 22) - swap_used_kb, anon_kb)

@@ -25,7 +25,7 @@ from oomkit.scenario.read import ScenarioError, scenario_from
 from oomkit.views.explain_json import objects
 from tests.lab.pages import AXE, ROOT, SITE, Lab, lab, needs_site
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.guest
 
 LOGS = ROOT / "tests/data/oom-logs"
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))

@@ -2,6 +2,7 @@
 
 import fcntl
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -19,26 +20,58 @@ _NO_INDEX = re.compile("No matching distribution|Could not fetch|Connection|Temp
 @functools.cache
 def clone(into: Path) -> Path:
     """A copy of the tracked files, and of those that are new; skips where there is no git."""
-    if shutil.which("git") is None or shutil.which("make") is None or not (ROOT / ".git").exists():
-        pytest.skip("needs make, git and a repository")
-    listed = subprocess.check_output(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT
-    )
+    _needs_tools()
     target = into / "clone"
     if target.exists():
         return target
-    for name in filter(None, listed.decode().split("\0")):
+    partial = into / "clone-partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    for name in _files():
         source = ROOT / name
         if source.exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name)
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, partial / name)
     # The virtual environments are those of this place: what is tried is the target, not pip.
-    (target / ".venv").symlink_to(ROOT / ".venv")
+    (partial / ".venv").symlink_to(ROOT / ".venv")
     # Tests that run side by side share them.
     with (ROOT / ".venv/tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _run(ROOT, *_STAMPS)
+    partial.rename(target)
     return target
+
+
+def _files() -> list[str]:
+    """Names of the tracked files, and of those that are new."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT
+    )
+    return sorted(filter(None, listed.decode().split("\0")))
+
+
+def _time() -> str:
+    """That of the last commit, which artefacts tell."""
+    return subprocess.check_output(
+        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, text=True
+    ).strip()
+
+
+@functools.cache
+def content() -> str:
+    """What artefacts are made of, in sixteen digits: the files and the last commit's time."""
+    _needs_tools()
+    digest = hashlib.sha256(_time().encode())
+    for name in _files():
+        path = ROOT / name
+        if path.is_file():
+            digest.update(f"{name}\0{path.stat().st_mode:o}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _needs_tools() -> None:
+    if shutil.which("git") is None or shutil.which("make") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs make, git and a repository")
 
 
 def make(target: str, scratch: Path, made: Iterable[str] = ()) -> Path:
@@ -56,10 +89,9 @@ def make(target: str, scratch: Path, made: Iterable[str] = ()) -> Path:
 
 
 def _run(tree: Path, *words: str) -> None:
-    when = subprocess.check_output(["git", "log", "-1", "--format=%ct"], cwd=ROOT, text=True)
     done = subprocess.run(
         ["make", *words], cwd=tree, capture_output=True, text=True, check=False,
-        env={**os.environ, "SOURCE_DATE_EPOCH": when.strip()},
+        env={**os.environ, "SOURCE_DATE_EPOCH": _time()},
     )  # fmt: skip
     if done.returncode and _NO_INDEX.search(done.stderr):
         pytest.skip("needs a package index")

@@ -144,8 +144,6 @@ def main() -> None:
     try:
         for module in sorted(os.listdir("/modules")):
             run("insmod", f"/modules/{module}")
-        run("dpkg", "-i", "/oomkit.deb")
-        run("systemctl", "stop", "oomkit-guard.service")
         say("versions", [run("podman", "--version"), run("containerd", "--version")])
         image()
         podman()

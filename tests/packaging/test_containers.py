@@ -25,11 +25,15 @@ def facts(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     assert kernel.modules is not None
     root = debian_guest.root_file_system("trixie", debian_guest.CONTAINERS)
     modules = load_order(kernel.modules, ("overlay",))
-    made = tmp_path_factory.mktemp("containers") / "initrd"
-    made.write_bytes(debian_guest.image(root, HERE / "containers_check.py", {
-        "/oomkit.deb": (0o644, package.read_bytes()),
+    scratch = tmp_path_factory.mktemp("containers")
+    made = scratch / "initrd"
+    installed = debian_guest.with_package(root, package, scratch)
+    made.write_bytes(debian_guest.image(installed, HERE / "containers_check.py", {
+        # An empty unit is none: the guard would end what fills the containers.
+        "/etc/systemd/system/oomkit-guard.service": (0o644, b""),
         **{f"/modules/{i}-{n}.ko": (0o644, data) for i, (n, data) in enumerate(modules)},
     }))  # fmt: skip
+    os.unlink(installed)
     output = debian_guest.boot(kernel, made, mib=3000)
     os.unlink(made)
     found = debian_guest.facts(output)

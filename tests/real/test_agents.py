@@ -17,6 +17,8 @@ from oomkit.real.run_agent import AgentError, run_agent
 from oomkit.real.static_agent import VARIABLE
 from oomkit.scenario import scenario_from
 
+pytestmark = pytest.mark.hermetic
+
 MB = 2**20
 
 

@@ -20,7 +20,7 @@ from oomkit.real.companion import Companion
 from oomkit.scenario import read_scenario
 from tests.conftest import Command
 from tests.real.memcg import PAGE, Box
-from tests.real.played import needs_kernel
+from tests.real.played import OVER, needs_kernel
 
 ANON = 12_000
 SHMEM = 6_000
@@ -94,7 +94,9 @@ def test_the_command_shows_a_real_group_and_its_kills(oomkit: Command) -> None:
         assert made["victim"]["pid"] == box.hogs[-1].pid
 
 
-_PROBE = """
+_PROBE = (
+    OVER
+    + """
 import time
 from oomkit.host.cgroups import find_hierarchy
 from oomkit.host.memcg_stat import read_memcg_stats
@@ -115,8 +117,10 @@ for stat in read_memcg_stats(hierarchy, [m.path for m in snapshot.memcgs]):
           found.rest_bytes, found.row("anonymous"), found.row("shared memory and tmpfs"),
           found.working_set_bytes, max(0, stat.current_bytes - inactive), flush=True)
 print("probed", flush=True)
+over()
 time.sleep(60)
 """
+)
 
 _FILLED = """
 name = "filled"

@@ -20,7 +20,7 @@ from oomkit.real.companion import Companion
 from oomkit.scenario import read_scenario
 from tests.conftest import Command
 from tests.real.memcg import PAGE, Box
-from tests.real.played import needs_cgroup, needs_kernel
+from tests.real.played import OVER, needs_cgroup, needs_kernel
 
 OOMKIT = str(Path(sys.executable).parent / "oomkit")
 MIB = 2**20
@@ -186,7 +186,9 @@ def test_why_names_the_kills_that_the_log_holds(oomkit: Command) -> None:
         assert f"[{grower.pid}]" in done.stdout
 
 
-_PROBE = """
+_PROBE = (
+    OVER
+    + """
 import json, os, subprocess, sys, time
 def run(*args):
     read, write = os.pipe()
@@ -235,8 +237,10 @@ for name, args in (
     print("exec", name, status, verdict["killer"], verdict["kills"], verdict["whole_group"],
           made["peak_bytes"], made["cgroup"]["own"], flush=True)
 print("probed", flush=True)
+over()
 time.sleep(60)
 """
+)
 
 _IDLE = """
 name = "idle"

@@ -7,6 +7,8 @@ import pytest
 
 from oomkit.real import kernels, packages
 
+pytestmark = pytest.mark.hermetic
+
 
 class FakeApt:
     """Knows packages by name; those of ``gone`` are in its index and no longer on the mirror."""

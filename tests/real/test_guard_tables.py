@@ -27,6 +27,8 @@ from guard_qemu import (
 from oomkit.scenario import read_scenario
 from oomkit.scenario.read import walk_tasks
 
+pytestmark = pytest.mark.hermetic
+
 
 def run(guard: str, *, load: str = "hog", swap: str = "none", **more: object) -> Figures:
     base = Figures(

@@ -9,11 +9,13 @@ import oomkit
 from oomkit.real import kernels, qemu
 from oomkit.real.companion import Companion
 from oomkit.scenario import read_scenario
-from tests.real.played import needs_kernel
+from tests.real.played import OVER, needs_kernel
 
 pytestmark = pytest.mark.qemu
 
-_PROBE = """
+_PROBE = (
+    OVER
+    + """
 import sys, time
 from oomkit.host.scan import take_snapshot
 from oomkit.kernel.rank import rank
@@ -30,8 +32,10 @@ for row in still:
     same = row.oom_score == task.kernel_oom_score
     print("score", task.comm, row.oom_score, task.kernel_oom_score, same, task.threads, flush=True)
 print("probed", flush=True)
+over()
 time.sleep(60)
 """
+)
 
 _STILL = """
 name = "still"

@@ -16,6 +16,8 @@ from oomkit.real.monitor import Monitor, MonitorClosedError, MonitorError
 from oomkit.real.pace import Pace
 from oomkit.scenario import scenario_from
 
+pytestmark = pytest.mark.hermetic
+
 GREETING: dict[str, object] = {"QMP": {"version": {}, "capabilities": []}}
 Answer = Callable[[str, dict[str, Any]], object]
 Make = Callable[..., Monitor]

@@ -31,6 +31,8 @@ from oomkit.real.run_record import as_found, assemble
 from oomkit.scenario import Scenario, Task, scenario_from
 from oomkit.scenario.record import Found
 
+pytestmark = pytest.mark.hermetic
+
 BASE = {
     "name": "x",
     "machine": {"ram": "256M"},

@@ -13,6 +13,8 @@ from oomkit.real.static_agent import agent
 from oomkit.scenario import Scenario, read_scenario, scenario_from
 from tests.real.played import needs_kernel
 
+pytestmark = pytest.mark.hermetic
+
 LOADS = Path(__file__).parents[2] / "scenarios" / "oomd"
 
 

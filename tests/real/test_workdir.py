@@ -10,6 +10,8 @@ import pytest
 from oomkit.real.errors import RealError
 from oomkit.real.workdir import scratch, sweep
 
+pytestmark = pytest.mark.hermetic
+
 
 def left(where: Path, name: str, *, mode: int = 0o700) -> Path:
     """What a dead run leaves."""

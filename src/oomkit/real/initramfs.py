@@ -1,7 +1,6 @@
 """An initramfs made on the fly: the workload agent, kernel modules, and Python if needed."""
 
 import functools
-import lzma
 import marshal
 import os
 import py_compile
@@ -15,6 +14,7 @@ from oomkit.real.packages import interpreter, libraries, loaded_part
 from oomkit.real.plan import Plan
 from oomkit.real.plan_text import encode
 from oomkit.real.static_agent import HERE, Agent, agent
+from oomkit.real.vmlinux import unpacked
 
 _MODULES = ("virtio_pci", "virtio_blk", "virtio_console")
 """Drivers of the guest's disks and channel, with what they depend on."""
@@ -246,7 +246,8 @@ def load_order(directory: str, wanted: tuple[str, ...]) -> list[tuple[str, bytes
     def load(name: str) -> None:
         if name in order or name not in paths:
             return
-        data = _unpacked(paths[name])
+        with open(paths[name], "rb") as file:
+            data = unpacked(file.read())
         found = _DEPENDS.search(data)
         for other in found[1].decode().split(",") if found else []:
             if other:
@@ -256,17 +257,3 @@ def load_order(directory: str, wanted: tuple[str, ...]) -> list[tuple[str, bytes
     for name in wanted:
         load(name)
     return list(order.items())
-
-
-def _unpacked(path: str) -> bytes:
-    with open(path, "rb") as file:
-        data = file.read()
-    if path.endswith(".xz"):
-        return lzma.decompress(data)
-    if path.endswith(".gz"):
-        import gzip
-
-        return gzip.decompress(data)
-    if path.endswith(".zst"):
-        return subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
-    return data

@@ -11,6 +11,7 @@ import time
 
 from oomkit.host.procfs import read_single, stat_fields
 from oomkit.real.kernels import Bootable, numbers
+from oomkit.real.vmlinux import vmlinux
 
 _RDTSC = bytes.fromhex("0f31 48c1e220 4809d0 c3")
 """rdtsc; shl rdx, 32; or rax, rdx; ret."""
@@ -75,6 +76,26 @@ def arguments(kernel: Bootable, cpus: int) -> tuple[str, ...]:
     if cpus > 1 and numbers(kernel.release)[:2] < _STARTS_CPUS_TOGETHER:
         return ("-accel", "tcg,thread=multi", "-cpu", "max")
     return ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=1,sleep=on")
+
+
+def startable(kernel: Bootable, ram_bytes: int, directory: str) -> str:
+    """The file that QEMU is to start; its translator need not unpack what this host can.
+
+    Args:
+        kernel: what is booted.
+        ram_bytes: of the machine.
+        directory: where a file may be put for as long as the guest runs.
+
+    Raises:
+        OSError: the kernel can't be read, or the file not be written.
+    """
+    data = None if kvm_works(kernel.image) else vmlinux(kernel.image, ram_bytes)
+    if data is None:
+        return kernel.image
+    path = f"{directory}/vmlinux"
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
 
 
 def kernel_parameters(kernel: Bootable, cpus: int) -> tuple[str, ...]:
