@@ -15,6 +15,7 @@ from oomkit.klog.lines.words import Words
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
 from oomkit.klog.userspace.killers import KILLER_FORMS
+from oomkit.klog.userspace.named import inspected
 from oomkit.klog.userspace.needles import NEEDLES
 from oomkit.klog.userspace.notices import NOTICE_FORMS
 from oomkit.klog.userspace.platforms import PLATFORM_FORMS
@@ -91,6 +92,8 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return False
     if _HEADING.match(text) is not None:
         return True
+    if form.by == "docker" and inspected(text) is not None:
+        return False
     if form.kind == "eviction":
         quoted = text[: match.start()].endswith(("'", '"', "`"))
         return quoted and words_in(text.replace(match.group(), " ")) >= _SENTENCE
@@ -186,6 +189,7 @@ _ONLY_IN_HEADS = (
     "_alloc: Cannot",
     "BY SIGNAL: 9",
     "Negsignal",
+    "ExitFailure (-9",
     "code -9",
     'code":-9',
     'code": -9',
