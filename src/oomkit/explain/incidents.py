@@ -183,9 +183,11 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
 
 
 def _says_the_same(before: Evidence, item: Evidence) -> bool:
-    """Of a job, sacct has a row for each step."""
+    """Of a job, sacct has a row for each step; of a pod, its description names it elsewhere."""
     if before.by != item.by or before.kind != item.kind:
         return False
+    if item.by == "kubelet" and before.pod is not None and key_of(item) is None:
+        return before.reason == item.reason is not None and item.container_name is None
     if item.by != "slurm" or before.job is None or item.job is None:
         return False
     row = item.reason is not None and item.reason.startswith("OUT_OF_ME") and item.node is None
