@@ -160,6 +160,7 @@ def test_an_event_in_yaml_is_not_joined_to_its_next_field() -> None:
         "total-vm:81kB, anon-rss:20kB, file-rss:0kB, shmem-rss:0kB, UID:1000 pgtables:50kB "
         "oom_score_adj:984'\n  reason: OOMKilling\n  source:\n    component: kernel-monitor\n"
     )
-    (report,) = read_bytes(text.encode())
-    assert (report.killed[0].pid, report.killed[0].oom_score_adj) == (3122, 984)
-    assert not report.problems or {p.kind for p in report.problems}.isdisjoint({"line_wrapped"})
+    assert not list(read_bytes(text.encode()))
+    (event,) = read_evidence(text.encode())
+    assert (event.by, event.pid, event.comm) == ("node-problem-detector", 3122, "java")
+    assert event.reason == "Memory cgroup out of memory"

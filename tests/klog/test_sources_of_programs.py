@@ -2,9 +2,11 @@
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from oomkit.klog import userspace
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.program import may_be_source, program_lines
 from oomkit.klog.lines.scan import WHOLE_BYTES
@@ -71,3 +73,38 @@ def test_a_log_is_no_source() -> None:
     log = (KILL + "[  249.000000] Call Trace:\n[  249.000001]  dump_stack+0x1/0x2\n") * 50
     assert not may_be_source(log.encode())
     assert not program_lines(log)
+
+
+TABLES = Path(userspace.__file__).parent
+
+
+@pytest.mark.parametrize("name", ["killers", "notices", "platforms", "refusals", "sigkills"])
+def test_a_source_that_is_a_table_of_messages_is_no_log(name: str) -> None:
+    text = (TABLES / f"{name}.py").read_text()
+    assert not list(found_in(text))
+    assert may_be_source(text[:WHOLE_BYTES].encode())
+
+
+STRUCT = """
+// State is what the engine says of a container.
+type State struct {
+	Status     string    `json:"status"`
+	Pid        int
+	ExitCode   int32
+	FinishedAt time.Time
+	Health     *Health
+}
+"""
+
+
+def test_declarations_with_a_log_line_beside_them_are_a_text_with_a_log() -> None:
+    source = "package state\n" + STRUCT * 8
+    assert not list(found_in(source))
+    (report,) = found_in(source + KILL + STRUCT)
+    assert isinstance(report, Report)
+    assert report.killed[0].pid == 1061
+
+
+def test_fields_of_a_printed_object_are_no_statements() -> None:
+    item = '{\n    "Name": "/web",\n    "State": {\n        "ExitCode": 137\n    }\n},\n'
+    assert list(found_in("[\n" + item * 20 + "]\n"))

@@ -1,6 +1,7 @@
 """Kills that belong together: the same shortage, seconds apart."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 from oomkit.explain.cgroup_names import innermost
 from oomkit.explain.evidence_text import SRUN, joined, key_of
@@ -163,6 +164,8 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     or container that was said to be killed.
     """
     lines = item.source.line - before.source.line
+    if before.source.file == item.source.file and _says_the_same(before, item):
+        return 0 < lines <= NEAR_LINES
     if before.kind == item.kind == "sigkill" and _POOL in item.text and key_of(item) is None:
         return 0 < lines <= _TRACEBACK_LINES
     if not 0 < lines <= _REPEAT_LINES:
@@ -179,10 +182,34 @@ def _repeats(before: Evidence, item: Evidence, apart: float | None) -> bool:
     return by_oomd or key_of(item) is None
 
 
+def _says_the_same(before: Evidence, item: Evidence) -> bool:
+    """Of a job, sacct has a row for each step; of a pod, its description names it elsewhere."""
+    if before.by != item.by or before.kind != item.kind:
+        return False
+    if item.by == "kubelet" and before.pod is not None and key_of(item) is None:
+        return before.reason == item.reason is not None and item.container_name is None
+    if item.by != "slurm" or before.job is None or item.job is None:
+        return False
+    row = item.reason is not None and item.reason.startswith("OUT_OF_ME") and item.node is None
+    return row and before.job.partition(".")[0] == item.job.partition(".")[0]
+
+
 _REPEAT_LINES = 3
 _POOL = "WorkerLostError"
 """By which Celery's pool says again what it said of its process, before and after a traceback."""
 _TRACEBACK_LINES = 12
+
+
+def _is_title(item: Evidence) -> bool:
+    """A text's title names nobody."""
+    return item.text.startswith("# ") and key_of(item) is None
+
+
+def _is_title_of(item: Evidence, following: Evidence) -> bool:
+    """Whether a line is the title of a text that says the same below it."""
+    same = (item.by, item.kind) == (following.by, following.kind)
+    near = item.source.file == following.source.file and _adjoins(item, following, None)
+    return _is_title(item) and same and near and item.reason == following.reason
 
 
 def _without_repetitions(items: Sequence[Evidence]) -> list[Evidence]:
@@ -215,16 +242,22 @@ def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incid
 
     groups: list[list[int]] = []
     before: Evidence | None = None
-    for i in alone:
+    titles: list[int] = []
+    for i, following in zip_longest(alone, alone[1:]):
         item = evidence[i]
+        if following is not None and _is_title_of(item, evidence[following]):
+            titles.append(i)
+            continue
         if before is None or not _continues(before, item):
             groups.append([])
-        groups[-1].append(i)
+        groups[-1].extend((i, *titles))
+        titles = []
         if before is None or not _repeats(before, item, distance_s(before, item)):
             before = item
     found = []
     for group in groups:
-        told = joined(innermost(_without_repetitions([evidence[i] for i in group])))
+        items = [evidence[i] for i in group if i == group[0] or not _is_title(evidence[i])]
+        told = joined(innermost(_without_repetitions(items)))
         text = death(told[0]).text
         if len(told) > 1:
             text += f" (and {len(told) - 1} more in the same half minute)"

@@ -61,6 +61,10 @@ def line_of_row(raw: str, number: int) -> Line | None:
     return line
 
 
+_EVENTS_MESSAGE = re.compile(
+    r"^(\s*-?\s*)[Mm]essage: +['\"]?(?=(?:Memory cgroup o|O)ut of memory: )"
+)
+"""Kubernetes' events, printed as YAML, hold what the kernel printed."""
 MAX_LINE_CHARS = 4096
 """Longer lines are cut: no kernel prints them."""
 _MAX_UNAME = 200
@@ -204,6 +208,8 @@ class Parser:
                 return lines
             if "OOMKilled" in raw and (lines := in_one_line(raw, number)):
                 return lines
+        if "essage: " in raw and b"OOMKilling" in self.beginning:
+            raw = _EVENTS_MESSAGE.sub(r"\1OOMKilling: ", raw)
         if '"' in raw:
             row = line_of_row(raw, number)
             if row is not None:

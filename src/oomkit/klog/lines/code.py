@@ -9,7 +9,9 @@ _CODE = re.compile(
     r"|//+ +[A-Za-z]|\[\w{1,30}\]\s*=\s*\""
     # A text that is given a name; logs do it without blanks, and with double quotes.
     r"|(?:(?:const|let|var|final|static|public|private|val|def) )*[A-Za-z_]\w*"
-    r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|=')"
+    r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|='|\+?=\([\"'])"
+    # A shell's test.
+    r"|\[\[ .{1,200}(?:[=!]=|=~) "
     r"|(?:def|val|let|const) [A-Za-z_]\w* = "
     # What a function gives.
     r"|return [rbfu]{0,2}[\"'`(]"
@@ -19,6 +21,8 @@ _CODE = re.compile(
     r"(?:(?:[A-Za-z_]\w*\.)*[a-z_]\w*|[a-z]\w*\.[A-Z]\w*)"
     r"\(\s*(?:[\w.&]{1,40}, ?){0,2}[rbfu]{0,2}[\"'`])"
 )
+_LITERAL = re.compile(r"[ (:,=]&(?:[a-z]\w*\.)?[A-Z]\w*\{(?:\w+: |$)")
+"""A value of a type, as Go writes it; printed, no blank stands in it."""
 _PATTERN = re.compile(r"\\[dswDSW](?:[+*{)\]]|$)|\\\(|\(\?[P:=!<]|\(\.[*+]\)|\[\^")
 """What stands in a regular expression, and in no log."""
 
@@ -30,6 +34,8 @@ def is_code(raw: str) -> bool:
         raw: the whole line.
     """
     if _may_be(raw) and _CODE.match(raw) is not None:
+        return True
+    if "&" in raw and "{" in raw and _LITERAL.search(raw) is not None:
         return True
     return ("\\" in raw or "(." in raw) and _PATTERN.search(raw) is not None
 

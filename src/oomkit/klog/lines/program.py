@@ -17,6 +17,7 @@ _MARKS = re.compile(
     r"(?m)^[ \t]{0,200}(?:[+-][ \t]{0,200})?(?:"
     r"(?:const|let|var|static|export) [\w:<>, ]+ = |(?:async )?def \w+\("
     r"|(?:pub |async )*(?:fn|func|function) [\w(]|(?:it|test|describe)\(|#include [<\"]"
+    r"|let (?:rec )?\w+(?: \(\)| ~?\w+)* =$"
     r"|from \w[\w.]* import |import [\w{\"*]|return [\w.]+\(|class \w+[(:{ ]|assert |@\w+$"
     r"|[A-Za-z_][\w.]*(?: :)?:?= ?(?:\[\]\w+)?[\[{(]+$|for \(|for \w+ in |if .*[:{]$|while .*[:{]$)"
     r"|\bnew [A-Z]\w*\(|\.(?:to_string|join|push|append)\(|=> ?[{(]|:= |\bstd::(?:string|vector)\b"
@@ -26,7 +27,7 @@ _MARKS = re.compile(
 _TEXT = re.compile(
     r"\s*[+-]?\s*(?:[{\[(]\s*)*(?:(?:[\w.-]+|[\"'][\w.-]+[\"'])\s*[:=]\s*|return )?"
     r"[rbfu]{0,2}[\"'`]"
-    r".*[\"'`](?:\.\w+\(\))?[\s,;)\]}]*(?://.*)?$"
+    r".*(?:[\"'`](?:\.\w+\(\))?[\s,;)\]}]*(?://.*)?|\\)$"
     r"|\s*[+-]?\s*\{\s*\w+: [\"'].*\}[,;]?$"
     # A field whose value is a number.
     r"|\s*[+-]?\s*(?:\w+|[\"']\w+[\"'])\s*[:=]\s*-?\d+,?$"
@@ -60,6 +61,8 @@ def program_lines(text: str) -> frozenset[int]:
     found: set[int] = set()
     if "#" in text and any(fence in text for fence in FENCE):
         found.update(_comments_of_commands(lines))
+    if text.startswith("#!"):
+        found.update(i for i, line in enumerate(lines, start=1) if _COMMENT.match(line))
     if "*" in text:
         found.update(_block_comments(lines))
     if "<<" in text:
@@ -133,7 +136,7 @@ def _long_texts(lines: list[str]) -> Iterator[int]:
 
 
 _LONG_TEXT = re.compile(
-    r"(?:[=(,:\[]|\breturn|\bassert)\s*[rbfu]{0,2}(?P<mark>\"\"\"|\'\'\'|`(?!`))"
+    r"(?:[=(,:\[+]|\breturn|\bassert)\s*[rbfu]{0,2}(?P<mark>\"\"\"|\'\'\'|`(?!`))"
 )
 _MAX_LONG = 400
 """Maximum number of lines of such a text."""
@@ -159,7 +162,10 @@ def may_be_source(head: bytes) -> bool:
         return False
     if max(map(len, head.split(b"\n"))) > _MAX_LINE:
         return False
-    return len(_MARKS.findall(head.decode("utf-8", "replace"))) * _OF_SOURCE >= lines
+    text = head.decode("utf-8", "replace")
+    if _is_of_statements([line for line in text.split("\n")[:-1] if line.strip()]):
+        return True
+    return len(_MARKS.findall(text)) * _OF_SOURCE >= lines
 
 
 def _is_source(lines: list[str]) -> bool:
@@ -173,6 +179,8 @@ def _is_source(lines: list[str]) -> bool:
         return False
     if sum(line[0].isspace() for line in filled) * _INDENTED < len(filled):
         return False
+    if _is_of_statements(filled):
+        return True
     marks = 0
     for i in range(_PARTS):
         there = filled[i * part : (i + 1) * part]
@@ -181,6 +189,55 @@ def _is_source(lines: list[str]) -> bool:
         if found * _OF_SOURCE < part and sum(map(_is_text, there)) * _THIRD < part:
             return False
     return marks >= _MANY
+
+
+def _is_of_statements(filled: list[str]) -> bool:
+    """Whether in each part of a text most lines are statements, declarations, texts or comments.
+
+    A field of a printed object is none of these, and in a log or a page none stands.
+    """
+    if any(_NO_PROGRAM.match(line) for line in filled):
+        return False
+    part = len(filled) // _STATEMENT_PARTS
+    for i in range(_STATEMENT_PARTS):
+        there = filled[i * part : (i + 1) * part]
+        stated = sum(_STATEMENT.match(line) is not None for line in there)
+        if stated * _OF_STATEMENTS < part:
+            return False
+        if (stated + sum(map(_is_text, there))) * _MOST < part:
+            return False
+    return True
+
+
+_NO_PROGRAM = re.compile(
+    r"```|~~~|> |[<(]?\d[\d>.:-]*[ T]|\[ *\d+\.\d+\]|[A-Z][a-z]{2} +\d+ +\d|[Oo]ut of memory: "
+    r"|Memory cgroup |[\w./:-]+ invoked oom|Killed process |\[?[A-Z][a-z]{2} (?:[A-Z]|\d{4}-)"
+    r"|[^\"'`]{0,200}(?:invoked oom-killer: ?gfp|[Kk]illed process \d|oom-kill:constraint=)"
+)
+"""What stands at the beginning of a line of a log, or of what a person quotes."""
+_STATEMENT = re.compile(
+    r"\s*(?:"
+    # Statements and declarations by their first word.
+    r"(?:return|import|package|class|def|func|fn|type|struct|const|var|let|case|elif|try|raise|throw"
+    r"|public|private|protected|static|using|namespace|assert|local|export|async|await|impl|enum"
+    r"|abstract|override|final|interface|trait|module|void|unsigned|extern|typedef|defer|go|pub"
+    r"|mut|yield|with|except|finally|lambda|given|when|then|expect|where|and)\b(?!:\s)(?=.*[\w\]}*)\"';:,({]$)"
+    r"|(?:if|for|while|switch|until|else if|catch)\b.*(?:[{:(]|\bthen|\bdo|&&|\|\|)$"
+    r"|(?:fi|done|esac|else|then|do|end|default:|break;?|continue;?|pass|try:|else:|\} else \{)$"
+    # A call, an assignment, a block's begin or end; what is closed with a semicolon.
+    r"|[\w.:>*&\[\]\"' -]{1,60}\(.*\)(?:\.|;|,| \{|:)?$|[\w.\[\]*&, ]{1,60} ?(?::=|\+=|-=|\|=) ?\S"
+    r"|[\w.\[\]\"'*&<>, -]{1,60}\($|[)\]}]*\)[\w)\]}.,;: {]*$|.*[\w)\]}\"'];$|\w.*[\w)>] \{$"
+    r"|[a-z_]\w{0,40}=[(\"'\w\[{\$].{0,120}[,)]$"
+    # A field of a type, an expression's text, a comment.
+    r"|\w{1,40}\s+[*\[\]]{0,4}(?:bool|string|int\d*|uint\d*|float\d*|error|byte|any|time\.\w+"
+    r"|map\[.*|[A-Z]\w*|\w+\.[A-Z]\w*)(?:\s+`.*`)?(?:\s+//.*)?$"
+    r"|[rbf]{1,2}[\"'].*|(?:/[/*]|\*/|#!|# |#$|\* |\*$).*"
+    r")"
+)
+_STATEMENT_PARTS = 3
+_OF_STATEMENTS = 4
+"""So many lines of a part have a statement among them, on average."""
+_MOST = 2
 
 
 def _is_text(line: str) -> bool:

@@ -33,6 +33,7 @@ _ASKS = re.compile(
     r"|\b(?:you|we|one)(?:'ll| will| should) (?:typically |usually |often )?(?:see|find|get|notice)"
     r" (?:something|output|(?:an? |the |any )?(?:\w+ )?(?:messages?|entry|entries|lines?|errors?"
     r"|logs?))\b.*:$"
+    r"|\b(?:will|should) look (?:something |somewhat )?(?:like|similar)\b.*:$"
     r"|\b(?:looks?|something|messages?|lines?|entry|entries|errors?|output) similar to\b.*:$"
     r"|\bsomething (?:like|similar)\b.*:$"
     r"|\b(?:example|sample|typical|expected) (?:\w+ )?output\b.*:$"

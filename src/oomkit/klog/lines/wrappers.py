@@ -191,9 +191,10 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
                 line.time, line.host = line.time or when, line.host or host
                 line.about = line.about or about
             return within
+    quoted = "OOMKilling: " if _is_event(record) else ""
     for raw in clean(text).split("\n"):
         for part in split_joined(raw):
-            line = strip_prefix(part, number)
+            line = strip_prefix(quoted + part, number)
             line.stamped = True
             line.about = about
             line.time = when or line.time
@@ -204,6 +205,11 @@ def _lines(text: str, record: dict[str, Any], number: int) -> list[Line]:
             line.uptime_s = line.uptime_s if line.uptime_s is not None else _uptime(record)
             lines.append(line)
     return lines
+
+
+def _is_event(record: dict[str, Any]) -> bool:
+    """Whether a record is an event of Kubernetes, which repeats what the kernel printed."""
+    return record.get("reason") == "OOMKilling" or record.get("kind") == "Event"
 
 
 _ABOUT = {

@@ -6,6 +6,7 @@ from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
 from oomkit.klog.lines.prefix import Line
 from oomkit.klog.records import Damage, KernelName, Report
+from oomkit.klog.report.again import Again
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.endings import Endings
 from oomkit.klog.report.header import (
@@ -37,8 +38,6 @@ _ANCHOR = re.compile(
     r"|kernel messages? lost|begin to drop messages))"
 )
 
-_REMEMBERED = 4096
-"""Lines that are remembered, to know those that stand in the log again."""
 _MAX_TRACE_HEAD = 24
 """So far above ``oom_kill_process`` in a call trace the line of its caller stands."""
 _OOM_STACK = ("dump_header", "oom_kill_process", "out_of_memory")
@@ -51,9 +50,7 @@ class Assembler(Endings):
 
     def __init__(self, file: str) -> None:
         super().__init__(file)
-        self._seen: dict[tuple[float, str], None] = {}
-        self._latest_s = 0.0
-        self._repeating = False
+        self._again = Again()
         self.named: list[KernelName] = []
         self._caller: Caller | None = None
         self._caller_line = Line(number=0, text="")
@@ -86,8 +83,11 @@ class Assembler(Endings):
     def accept(self, line: Line, *, wrapped: bool = False) -> tuple[list[Report], bool]:
         """Take a line; the reports that it shows to be over, and whether it was of use."""
         over = self._reports.over_by(line)
-        if line.uptime_s is not None and self._stands_again(line, line.uptime_s):
-            return over, True
+        uptime_s = line.uptime_s
+        if uptime_s is not None and uptime_s <= self._again.latest_s:
+            report = self._reports.current(line)
+            if report is not None and self._again.is_again(line, uptime_s, report):
+                return over, True
         report = self._take(line)
         if report is None:
             return over, False
@@ -98,36 +98,8 @@ class Assembler(Endings):
             report.problem("line_damaged", "the end of a line is cut", line.number)
         over.extend(self._reports.limit())
         if line.uptime_s is not None:
-            self._remember(line.uptime_s, line.text)
+            self._again.remember(line.uptime_s, line.text)
         return over, True
-
-    def _remember(self, uptime_s: float, text: str) -> None:
-        self._latest_s = uptime_s
-        self._repeating = False
-        self._seen[uptime_s, text] = None
-        if len(self._seen) > _REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-
-    def _stands_again(self, line: Line, uptime_s: float) -> bool:
-        """Whether a line stood in the open report before: screens that were copied overlap.
-
-        A stamp and a text alone may come twice; together with a clock that went back they don't.
-        Rows and frames taken the short way are not remembered: in a copy of a report that has ended
-        they stand below a line that was.
-        """
-        if uptime_s > self._latest_s:
-            return False
-        known = (uptime_s, line.text) in self._seen
-        if not known and not self._repeating:
-            return False
-        report = self._reports.current(line)
-        if report is None or (not report.holds(uptime_s) if report.ended else not known):
-            return False
-        if uptime_s == self._latest_s and not self._repeating:
-            return False
-        self._repeating = uptime_s < self._latest_s or self._repeating
-        report.problem("lines_repeated", "lines stand in the log twice", line.number)
-        return True
 
     @property
     def in_table(self) -> bool:

@@ -9,7 +9,7 @@ from oomkit.klog.lines.prefix import Line
 from oomkit.klog.userspace.continued import CONTINUED, JOB_LINES
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.gadget import GadgetTable
-from oomkit.klog.userspace.named import DOTS, Names
+from oomkit.klog.userspace.named import DOTS, Names, inspected
 from oomkit.klog.userspace.reader import evidence_in
 from oomkit.klog.userspace.wrapped import Wrapped
 from oomkit.records import replace
@@ -337,7 +337,7 @@ class Witness:
             pod = self._names.named("name", number) or self._names.named("pod", number)
             name = name or self._names.section(number, _NEAR_LINES)
         elif found.by == "docker" and found.container is None:
-            name = name or self._names.named("name", number)
+            name = name or inspected(text) or self._names.named("name", number)
         return replace(
             found,
             pod=pod,

@@ -31,6 +31,14 @@ _INSPECTED = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]*)(?=\s*(?:$|[`\"'|>;&-]))"
 )
 """That of a container engine."""
+
+
+def inspected(text: str) -> str | None:
+    """The container that a line asks a container engine about."""
+    match = _INSPECTED.search(text) if " inspect " in text else None
+    return match["name"] if match is not None else None
+
+
 CONTAINER = "container"
 """What a container is called by its engine, where it is of no pod."""
 _NAMED_BESIDE = re.compile(r"\"Name\" ?: ?\"/(?P<name>[\w.-]+)\"")
@@ -42,7 +50,7 @@ _NAMED_BEFORE = re.compile(
 _UNIT_ID = re.compile(r"Id=(?P<unit>[\w@:.\\-]+\.(?:service|scope|slice))$")
 _JOB = re.compile(
     r"JobId=(?P<slurm>\d+)\b|Job ID: (?P<seff>\d+)$|Job <(?P<lsf>\d+(?:\[\d+\])?)>"
-    r"|0\d\d \((?P<condor>\d+\.\d+)\.\d+\) \d"
+    r"|0\d\d \((?P<condor>\d+\.\d+)\.\d+\) \d|.*\bHTCondor Node \S+ \((?P<node>\d+\.\d+)\.\d+\)"
 )
 """How Slurm, LSF and HTCondor name a job above what they say of it."""
 PBS_JOB = re.compile(r"PBS Job (?:Id: ?)?(?P<job>\d[\w.\[\]-]*)")
@@ -80,8 +88,8 @@ class Names:
             self._found["unit"] = (head["unit"], line.number)
         elif (described := _DESCRIBED.search(text)) is not None:
             self._found["pod"] = (described["pod"], line.number)
-        elif (inspected := _INSPECTED.search(text)) is not None:
-            self._found[CONTAINER] = (inspected["name"], line.number)
+        elif (asked := inspected(text)) is not None:
+            self._found[CONTAINER] = (asked, line.number)
         elif (unit := _UNIT_ID.match(text)) is not None:
             self._found["unit"] = (unit["unit"], line.number)
         elif (other := _JOB.match(text)) is not None:

@@ -75,7 +75,8 @@ NOTICE_FORMS = (
     Form(
         "docker",
         "notice",
-        r"[\"']?O(?:OM|om)Killed[\"']?\s*[:=]\s*true",
+        # Not of a program's variable.
+        r"(?:(?<![\w.])|(?<=State\.)|(?<=\s\.))[\"']?O(?:OM|om)Killed[\"']?\s*[:=]\s*true",
         words=("OOMKilled", "oomKilled", "OomKilled"),
         killer="kernel",
     ),
@@ -100,10 +101,14 @@ NOTICE_FORMS = (
     Form(
         "kubelet",
         "notice",
-        r"^(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)(?!\s*reason=~?\"[^\"]*\",?\s*$)"
+        r"^(?!(?:title|summary|description|keywords|tags|alias|name): )"
+        r"(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)(?!\s*reason=~?\"[^\"]*\",?\s*$)"
         r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
         r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
         r"(?<![\w#/.])(?<!- name: )(?P<reason>OOMKilled)\b"
+        # A field of a type, or of a description of types.
+        r"(?!\?|\W*\?\s*$|`? *(?:[\u2192\u25ba\u21d2]|[-=]+>)"
+        r"|\s+\*?(?:bool|boolean|Bool|Boolean)\b|:\s*$|:\s+[a-z_]\w*\.\w)"
         r"(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)|[^{}]*\}\s+[\d.]+\s*$)"
         r"|\"?reason\"?: ?\"?(?P<spaced>OOM Killed)\b",
         words=("OOMKill", "OOM Killed"),

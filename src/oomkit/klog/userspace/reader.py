@@ -15,6 +15,7 @@ from oomkit.klog.lines.words import Words
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.form import Form, size_kb
 from oomkit.klog.userspace.killers import KILLER_FORMS
+from oomkit.klog.userspace.named import inspected
 from oomkit.klog.userspace.needles import NEEDLES
 from oomkit.klog.userspace.notices import NOTICE_FORMS
 from oomkit.klog.userspace.platforms import PLATFORM_FORMS
@@ -91,6 +92,8 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return False
     if _HEADING.match(text) is not None:
         return True
+    if form.by == "docker" and inspected(text) is not None:
+        return False
     if form.kind == "eviction":
         quoted = text[: match.start()].endswith(("'", '"', "`"))
         return quoted and words_in(text.replace(match.group(), " ")) >= _SENTENCE
@@ -104,8 +107,12 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
 
 
 def _is_general(match: re.Match[str]) -> bool:
-    """Whether a status stands in a heading, or in a sentence on all of a kind."""
+    """Whether a status stands in a heading, a row of a guide, or in a sentence on all of a kind."""
     text = match.string
+    if text.endswith("|") and " | " in text and words_in(text) >= _SENTENCE:
+        return True
+    if _WHENEVER.search(text, 0, match.start()) is not None:
+        return True
     return _HEADING.match(text) is not None or bool(_IN_GENERAL.search(text, 0, match.start()))
 
 
@@ -117,6 +124,10 @@ _IN_GENERAL = re.compile(
     r"(?:have |are |an? )?$"
 )
 """What a sentence is about that tells of no event, but of all those of a kind."""
+_WHENEVER = re.compile(
+    r"(?i)\bwhen(?:ever)? (?:an?|any) (?:[\w-]+ ){0,2}(?:container|process|pod|job|task|worker)"
+    r" (?:is|gets|exceeds|runs|hits|dies|exits|goes)\b"
+)
 _HEADING = re.compile(r"#{2,6} ")
 """Of a text; the one of its title is a line's."""
 _DEFINES = re.compile(
@@ -186,6 +197,7 @@ _ONLY_IN_HEADS = (
     "_alloc: Cannot",
     "BY SIGNAL: 9",
     "Negsignal",
+    "ExitFailure (-9",
     "code -9",
     'code":-9',
     'code": -9',

@@ -69,9 +69,17 @@ NO_KILL_FORMS = (
         "node",
         "failure",
         r"(?P<reason>JavaScript heap out of memory)"
-        r"|FATAL ERROR: .*?Allocation failed - process out of memory",
-        words=("JavaScript heap out of memory", "process out of memory"),
+        r"|FATAL ERROR: .*?Allocation failed - process out of memory"
+        r"|Fatal JavaScript out of memory: (?P<spaced>[A-Za-z].{1,80})",
+        words=("JavaScript heap out of memory", "process out of memory", "JavaScript out of"),
         means="Node.js ended itself: its heap " + _HEAP,
+    ),
+    Form(
+        "node",
+        "failure",
+        r"Fatal process out of memory: (?P<spaced>[A-Za-z].{1,80})",
+        words=("process out of memory",),
+        means="a program of V8's (Node.js) was refused memory and ended itself",
     ),
     Form(
         "php",

@@ -55,6 +55,14 @@ SIGKILL_FORMS = (
         r"^(?P<container>[0-9a-f]{12}) .*? Exited \(137\) .*? ago\b(?:.* (?P<name>[\w.-]+))?$",
         words=("(137)",),
     ),
+    # A container's name and exit status, as a format of docker's asks for them.
+    Form(
+        "docker",
+        "sigkill",
+        r"^[\"']?/(?P<name>[A-Za-z0-9][\w.-]*)[\"']?[ \t:,|=]+(?:(?:exited|false)[ \t:,|=]+){0,2}"
+        r"\(?137\)?$",
+        words=("137",),
+    ),
     Form(
         "anybody",
         "sigkill",
@@ -144,8 +152,9 @@ SIGKILL_FORMS = (
     Form(
         "anybody",
         "sigkill",
-        r"Negsignal\.SIGKILL|(?:exit|return)[ _]?code\"?[ :=]{1,3}-9\b",
-        words=("Negsignal", "code"),
+        r"Negsignal\.SIGKILL|(?:exit|return)[ _]?code\"?[ :=]{1,3}-9\b|\bExitFailure \(-9\)"
+        r"|\b[Pp]rocess (?:was )?terminated by signal 9\b",
+        words=("Negsignal", "code", "ExitFailure", "signal 9"),
     ),
     Form(
         "anybody",
