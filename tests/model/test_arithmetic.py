@@ -1,6 +1,5 @@
 """Small parts of the model, each worked out by hand."""
 
-import random
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from oomkit.model.pools import Group, Mm, Pool, PoolFlow
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan
 from oomkit.model.responsiveness import Prober
-from oomkit.model.tasks import draw_scales, nominal_s, step_pace
+from oomkit.model.tasks import nominal_s, step_pace
 from oomkit.scenario.definitions import Probe
-from oomkit.scenario.format import Machine, Step, Task
+from oomkit.scenario.format import Machine, Step
 
 
 def test_psi_is_brought_up_to_date_every_two_seconds_and_a_jiffy() -> None:
@@ -192,14 +191,6 @@ def test_the_pace_of_a_step(step: Step, pace: float) -> None:
 ])  # fmt: skip
 def test_how_long_a_step_takes_on_an_idle_machine(step: Step, seconds: float) -> None:
     assert nominal_s(step, 2.0, 1000.0, 100.0) == pytest.approx(seconds)
-
-
-def test_sizes_are_drawn_only_where_a_spread_is_declared() -> None:
-    steps = (Step(verb="exit"),) * 200
-    assert draw_scales(Task(name="x", steps=steps), random.Random(1)) == (1.0,) * 200
-    drawn = draw_scales(Task(name="x", steps=steps, spread=0.4), random.Random(1))
-    assert 0.6 <= min(drawn) < 0.65
-    assert 1.35 < max(drawn) <= 1.4
 
 
 @pytest.mark.parametrize(("machine", "pages"), [
