@@ -253,7 +253,7 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0, *, language: str = "en")
     names = rows.task_names(run, found)
     groups, limits = rows.cgroup_rows(run, made, found)
     use = uses(run, made)
-    *events, end = happenings(run, made)
+    *events, end = happenings(run, made, known=found, use=use)
     return {
         "title": title if language == "en" else sentences().get(title, title),
         "kernel": printable(run.kernel),

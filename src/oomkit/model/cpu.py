@@ -1,9 +1,6 @@
 """Sharing CPUs among tasks by weight (the fair scheduler, seen as a fluid)."""
 
-from collections.abc import Sequence
 from typing import Final
-
-from oomkit.scenario.sums import added
 
 NICE_0_WEIGHT: Final = 1024.0
 
@@ -13,7 +10,7 @@ def nice_weight(nice: int) -> float:
     return float(NICE_0_WEIGHT / 1.25**nice)
 
 
-def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float]:
+def fair_shares(cpus: float, needs: list[tuple[float, float]]) -> list[float]:
     """CPUs each task gets.
 
     Args:
@@ -24,22 +21,28 @@ def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float
         At most what each could use, at most ``cpus`` in all; CPU time that one leaves is shared
         among the others by weight.
     """
-    given = [need for need, _ in needs]
-    if added(given) <= cpus:
+    given: list[float] = []
+    ratios: list[float] = []
+    wanted = left_weight = 0.0
+    for need, w in needs:
+        given.append(need)
+        ratios.append(need / w)
+        wanted += need
+        if need > 0.0:
+            left_weight += w
+    if wanted <= cpus:
         return given
-    ratios = [need / w for need, w in needs]
     left = cpus
-    left_weight = added([w for need, w in needs if need > 0])
     for i in sorted(range(len(needs)), key=ratios.__getitem__):
         need, w = needs[i]
-        if need <= 0:
+        if need <= 0.0:
             continue
-        share = max(left, 0.0) * w / left_weight
+        share = (left if left > 0.0 else 0.0) * w / left_weight
         if share < need:
             need = share
-        given[i] = need
+            given[i] = need
         left -= need
         left_weight -= w
-        if left_weight <= 0:
+        if left_weight <= 0.0:
             break
     return given

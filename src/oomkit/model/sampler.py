@@ -20,6 +20,14 @@ _A_PAGE_MB: Final = 1.0 / _MB
 PING: Final = "ping/0"
 PROBE: Final = "probe/0"
 
+_TO_WHOLE: Final = 1.5 * 2.0**52
+"""Added to a number and taken off again it leaves the nearest whole one."""
+
+_EXACT: Final = 1e12
+"""Up to this a product is off by less than 0.001."""
+
+_SURE: Final = 0.499
+
 _Values = tuple[float, float, float]
 _State = tuple[float, float, float, float]
 
@@ -70,31 +78,55 @@ class _Curve:
                 that was over at each.
             count: the number of all samples.
         """
-        found: list[list[float]] = []
-        for which, unit, digits in ((0, _A_PAGE_MB, 3), (1, _A_PAGE_MB, 3), (2, 1.0, 4)):
-            column = [0.0] * self.first
-            for piece, before, after in self.pieces:
-                place = parts.get(piece)
-                if place is not None:
-                    start, end = before[which] * unit, after[which] * unit
-                    _extend(column, place[0], start, end, place[1], digits)
-            last = column[-1] if which == 2 and column else 0.0
-            column.extend([last] * (count - len(column)))
-            found.append(column)
-        return found
+        rss, swap, progress = [[0.0] * self.first for _ in range(3)]
+        for piece, (rss_0, swap_0, done_0), (rss_1, swap_1, done_1) in self.pieces:
+            place = parts.get(piece)
+            if place is None:
+                continue
+            at, shares = place
+            if len(rss) < at:
+                for column in (rss, swap, progress):
+                    column.extend([0.0] * (at - len(column)))
+            _extend(rss, rss_0 * _A_PAGE_MB, rss_1 * _A_PAGE_MB, shares, 3)
+            _extend(swap, swap_0 * _A_PAGE_MB, swap_1 * _A_PAGE_MB, shares, 3)
+            _extend(progress, done_0, done_1, shares, 4)
+        left = count - len(rss)
+        progress.extend([progress[-1] if progress else 0.0] * left)
+        rss.extend([0.0] * left)
+        swap.extend([0.0] * left)
+        return [rss, swap, progress]
 
 
-def _extend(
-    column: list[float], at: int, start: float, end: float, parts: list[float], digits: int
-) -> None:
-    """Add to a column zeros up to a sample, and from there what lies between two values."""
-    if len(column) < at:
-        column.extend([0.0] * (at - len(column)))
+def _extend(column: list[float], start: float, end: float, parts: list[float], digits: int) -> None:
+    """Add to a column what lies between two values."""
     if start == end:
-        column.extend([round(max(start, 0.0), digits)] * len(parts))
+        # Most tasks stand still most of the time, and many have nothing in swap.
+        value = _rounded(start, digits) if start > 0.0 else 0.0
+        if len(parts) == 1:
+            column.append(value)
+        else:
+            column.extend([value] * len(parts))
         return
     change = end - start
-    column.extend([round(max(start + change * part, 0.0), digits) for part in parts])
+    for part in parts:
+        value = start + change * part
+        column.append(_rounded(value, digits) if value > 0.0 else 0.0)
+
+
+def _rounded(value: float, digits: int) -> float:
+    """What ``round()`` returns, which finds the nearest decimal by writing it out.
+
+    Far enough from the middle between two decimals the nearest one is known, and a division
+    of whole numbers rounds once, as reading the decimal does.
+    """
+    scale = 1000.0 if digits == 3 else 10000.0
+    wanted = value * scale
+    if 0.0 < wanted < _EXACT:
+        whole = (wanted + _TO_WHOLE) - _TO_WHOLE
+        off = wanted - whole
+        if -_SURE < off < _SURE:
+            return whole / scale
+    return round(value, digits)
 
 
 class _Row(NamedTuple):
@@ -253,9 +285,19 @@ class Sampler:
         if self._is_sampled(self.machine.now):
             if self._last_kill_s == self._rows[-1].t_s:
                 return False
-            self._rows.pop()
+            self._drop_last()
         self._sample_now()
         return True
+
+    def _drop_last(self) -> None:
+        """Drop the last sample, with its piece where nothing else is in that."""
+        last = self._rows.pop()
+        if self._rows and self._rows[-1].piece == last.piece:
+            return
+        del self._pieces[last.piece]
+        for curve in self._live:
+            if curve.pieces and curve.pieces[-1][0] == last.piece:
+                curve.pieces.pop()
 
     def _sample_now(self) -> None:
         first = len(self._rows)
@@ -334,7 +376,11 @@ class Sampler:
         proc = curve.proc
         if proc.state == "dead":
             return (0.0, 0.0, self._progress(curve))
-        return (proc.rss(), proc.mm.swap(), self._progress(curve))
+        rss, swap = proc.mm.rss_and_swap()
+        program = proc.program
+        if program is not None:
+            rss += program.resident
+        return (rss, swap, self._progress(curve))
 
     def _progress(self, curve: _Curve) -> float:
         proc = curve.proc
@@ -380,4 +426,4 @@ class Sampler:
 
 
 def _as_mb(column: Iterable[float]) -> list[float]:
-    return [round(pages / _MB, 3) for pages in column]
+    return [_rounded(pages / _MB, 3) for pages in column]

@@ -162,13 +162,16 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
         wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
     given = cpu.fair_shares(machine.cpus_worth, wants)
     rates.cpu_wants = wants
-    rates.cpu_busy = min(added(given) / machine.cpus_worth, 1.0)
-    for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
+    busy = 0.0
+    for i, demand in enumerate(rates.demands):
+        got, need = given[i], wants[i][0]
+        busy += got
         demand.cpus_given = got
         if need > 0.0:
             demand.cpu_share = got / need
         else:
             demand.cpu_share = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
+    rates.cpu_busy = min(busy / machine.cpus_worth, 1.0)
 
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
@@ -337,6 +340,9 @@ def _set_stalls(rates: Rates) -> None:
     for demand in rates.demands:
         sync_io = demand.sync_io - demand.first_read_io
         waits = queue * sync_io + (queue - 1.0) * demand.swap_io
-        demand.stall = min(1.0, demand.speed * waits + demand.throttled)
+        stall = demand.speed * waits + demand.throttled
         if demand.domain.blocked and demand.alloc_rate > 0.0:
-            demand.stall = 1.0 - demand.speed
+            stall = 1.0 - demand.speed
+        elif stall > 1.0:
+            stall = 1.0
+        demand.stall = stall
