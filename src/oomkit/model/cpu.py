@@ -37,7 +37,9 @@ def fair_shares(cpus: float, needs: list[tuple[float, float]]) -> list[float]:
         need, w = needs[i]
         if need <= 0.0:
             continue
-        share = (left if left > 0.0 else 0.0) * w / left_weight
+        if left < 0.0:
+            left = 0.0
+        share = left * w / left_weight
         if share < need:
             need = share
             given[i] = need

@@ -133,7 +133,7 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
     if io > 0.0:
         waits = speed * queue * io
         left -= thread.stalled
-        thread.waits_io = waits if waits < left else left
+        thread.waits_io = min(left, waits)
     return thread
 
 
@@ -198,9 +198,13 @@ def _of_one(threads: list[Thread], counts_reclaimers: bool) -> tuple[float, floa
         busy = 1.0 - works - stalled
         ready = works if counts_reclaimers else works + reclaims + stalls - thread.asleep
         none_ready *= 1.0 - ready if ready < 1.0 else 0.0
-        not_busy *= busy if busy > 0.0 else 0.0
+        if busy < 0.0:
+            busy = 0.0
+        not_busy *= busy
         busy -= thread.waits_io
-        idle *= busy if busy > 0.0 else 0.0
+        if busy < 0.0:
+            busy = 0.0
+        idle *= busy
         if stalled <= 0.0:
             continue
         no_stall *= 1.0 - stalled

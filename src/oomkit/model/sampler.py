@@ -101,7 +101,7 @@ def _extend(column: list[float], start: float, end: float, parts: list[float], d
     """Add to a column what lies between two values."""
     if start == end:
         # Most tasks stand still most of the time, and many have nothing in swap.
-        value = _rounded(start, digits) if start > 0.0 else 0.0
+        value = rounded(start, digits) if start > 0.0 else 0.0
         if len(parts) == 1:
             column.append(value)
         else:
@@ -110,10 +110,10 @@ def _extend(column: list[float], start: float, end: float, parts: list[float], d
     change = end - start
     for part in parts:
         value = start + change * part
-        column.append(_rounded(value, digits) if value > 0.0 else 0.0)
+        column.append(rounded(value, digits) if value > 0.0 else 0.0)
 
 
-def _rounded(value: float, digits: int) -> float:
+def rounded(value: float, digits: int) -> float:
     """What ``round()`` returns, which finds the nearest decimal by writing it out.
 
     Far enough from the middle between two decimals the nearest one is known, and a division
@@ -426,4 +426,4 @@ class Sampler:
 
 
 def _as_mb(column: Iterable[float]) -> list[float]:
-    return [_rounded(pages / _MB, 3) for pages in column]
+    return [rounded(pages / _MB, 3) for pages in column]
