@@ -75,7 +75,8 @@ def test_a_long_time_at_once_is_as_many_short_ones() -> None:
 def test_what_one_leaves_is_shared_by_weight(
     cpus: float, needs: list[tuple[float, float]], shares: list[float]
 ) -> None:
-    assert cpu.fair_shares(cpus, needs) == pytest.approx(shares)
+    wants, weights = [need for need, _ in needs], [weight for _, weight in needs]
+    assert cpu.fair_shares(cpus, wants, weights) == pytest.approx(shares)
 
 
 def test_the_weight_of_nice_levels() -> None:

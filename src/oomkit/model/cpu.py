@@ -10,41 +10,41 @@ def nice_weight(nice: int) -> float:
     return float(NICE_0_WEIGHT / 1.25**nice)
 
 
-def fair_shares(cpus: float, needs: list[tuple[float, float]]) -> list[float]:
+def fair_shares(cpus: float, needs: list[float], weights: list[float]) -> list[float]:
     """CPUs each task gets.
 
     Args:
         cpus: number of CPUs.
-        needs: for each task the CPUs it could use and its weight.
+        needs: for each task the CPUs it could use.
+        weights: and its weight.
 
     Returns:
         At most what each could use, at most ``cpus`` in all; CPU time that one leaves is shared
         among the others by weight.
     """
-    given: list[float] = []
-    ratios: list[float] = []
+    given = needs[:]
+    order: list[tuple[float, int]] = []
     wanted = left_weight = 0.0
-    for need, w in needs:
-        given.append(need)
-        ratios.append(need / w)
+    for i, need in enumerate(needs):
         wanted += need
         if need > 0.0:
-            left_weight += w
+            left_weight += weights[i]
+            order.append((need / weights[i], i))
     if wanted <= cpus:
         return given
+    # Python's own comparison of tuples: a function as the key is called for each.
+    order.sort()
     left = cpus
-    for i in sorted(range(len(needs)), key=ratios.__getitem__):
-        need, w = needs[i]
-        if need <= 0.0:
-            continue
+    for _, i in order:
+        need, weight = needs[i], weights[i]
         if left < 0.0:
             left = 0.0
-        share = left * w / left_weight
+        share = left * weight / left_weight
         if share < need:
             need = share
             given[i] = need
         left -= need
-        left_weight -= w
+        left_weight -= weight
         if left_weight <= 0.0:
             break
     return given

@@ -84,7 +84,7 @@ def busy_cpus(machine: Machine, demands: list[Demand], queue: float) -> list[Cpu
             waiting = demand.kernel_cpus * demand.speed * (1.0 / demand.cpu_share - 1.0)
             kswapd.stalled += waiting * (1.0 - part)
         if demand.cpus > 1.0:
-            count = max(min(proc.spec.threads, machine.cpus), 1)
+            count = max(min(proc.threads, machine.cpus), 1)
             threads.append((_thread(demand, part, count, queue), count))
         else:
             threads.append((_thread(demand, part, 1, queue), 1))
@@ -146,13 +146,14 @@ def _spread(threads: list[tuple[Thread, int]], cpus: int) -> list[Cpus]:
     """
     if cpus <= 1:
         return [Cpus(1, [one for one, count in threads for _ in range(count)])]
-    runs = [one.runs for one, _ in threads]
+    order = [(-one.runs, i) for i, (one, _) in enumerate(threads)]
+    order.sort()
     heap = [(0.0, 0, Cpus(cpus, []))]
     made = 0
-    for i in sorted(range(len(threads)), key=runs.__getitem__, reverse=True):
+    for idle, i in order:
         thread, left = threads[i]
         # One that only sleeps still counts as there, so that sleepers are spread, too.
-        more = runs[i] + _NEGLIGIBLE
+        more = _NEGLIGIBLE - idle
         while left:
             load, number, least = heap[0]
             if left < least.count:

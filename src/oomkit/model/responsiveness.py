@@ -39,9 +39,10 @@ def response_s(machine: Machine, rates: Rates) -> float:
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
     wanted = weights = 0.0
-    for need, weight in rates.cpu_wants:
+    for demand in rates.demands:
+        need = demand.need
         wanted += need
-        weights += need * weight if need < 1.0 else weight
+        weights += need * demand.weight if need < 1.0 else demand.weight
     if wanted + 1.0 <= machine.cpus_worth:
         return 1.0
     return min(machine.cpus_worth * 1024.0 / (weights + 1024.0), 1.0)

@@ -28,6 +28,9 @@ _EXACT: Final = 1e12
 
 _SURE: Final = 0.499
 
+_NO_PIECE: Final = 2**60
+"""No piece has so high a number."""
+
 _Values = tuple[float, float, float]
 _State = tuple[float, float, float, float]
 
@@ -50,6 +53,29 @@ _MAX_STARTS_AND_EXITS: Final = 400
 """Maximum number of starts and exits with a sample of their own."""
 
 
+class _Piece:
+    """A process's rss and swap, pages, and its progress at the begin and the end of a piece.
+
+    After it they stay what they are at its end, until the curve's next piece.
+    """
+
+    __slots__ = ("done_0", "done_1", "number", "rss_0", "rss_1", "swap_0", "swap_1")
+
+    def __init__(
+        self,
+        number: int,
+        rss_0: float, swap_0: float, done_0: float,
+        rss_1: float, swap_1: float, done_1: float,
+    ) -> None:  # fmt: skip
+        self.number = number
+        self.rss_0 = rss_0
+        self.swap_0 = swap_0
+        self.done_0 = done_0
+        self.rss_1 = rss_1
+        self.swap_1 = swap_1
+        self.done_1 = done_1
+
+
 class _Curve:
     """What is known of one process from its start on: its values around each piece of the run.
 
@@ -58,7 +84,8 @@ class _Curve:
         first: number of the run's first sample after its start.
         total_s: seconds that its steps take on an idle machine.
         before: its rss and swap, pages, and its progress where the present piece begins.
-        pieces: number of each piece that was sampled, and the values at its begin and its end.
+        pieces: the pieces in which one of these changed, or that begin otherwise than the last
+            of them ended.
     """
 
     __slots__ = ("before", "first", "pieces", "proc", "total_s")
@@ -68,32 +95,68 @@ class _Curve:
         self.first = first
         self.total_s = total_s
         self.before: _Values = (0.0, 0.0, 0.0)
-        self.pieces: list[tuple[int, _Values, _Values]] = []
+        self.pieces: list[_Piece] = []
+
+    def add(self, number: int, after: _Values) -> None:
+        """Note what it is like at the end of a piece; :attr:`before` is what it was before."""
+        rss_0, swap_0, done_0 = self.before
+        rss_1, swap_1, done_1 = after
+        if self.pieces and rss_0 == rss_1 and swap_0 == swap_1 and done_0 == done_1:
+            last = self.pieces[-1]
+            if last.rss_1 == rss_0 and last.swap_1 == swap_0 and last.done_1 == done_0:
+                return
+        self.pieces.append(_Piece(number, rss_0, swap_0, done_0, rss_1, swap_1, done_1))
+
+    def drop(self, number: int) -> None:
+        """Forget a piece, if it is the last."""
+        if self.pieces and self.pieces[-1].number == number:
+            self.pieces.pop()
+
+    def keep(self, left: list[int]) -> None:
+        """Forget the pieces that say nothing of those that are left."""
+        at = 0
+        kept = []
+        for i, piece in enumerate(self.pieces):
+            while at < len(left) and left[at] < piece.number:
+                at += 1
+            following = self.pieces[i + 1].number if i + 1 < len(self.pieces) else _NO_PIECE
+            if at < len(left) and left[at] < following:
+                kept.append(piece)
+        self.pieces = kept
 
     def columns(self, parts: dict[int, tuple[int, list[float]]], count: int) -> list[list[float]]:
-        """Its rss and swap, MB, and its progress, which ends with its last value, not with 0.
+        """Its rss and swap, MB, and its progress.
 
         Args:
-            parts: by piece, the number of the first of its samples, and the share of the piece
-                that was over at each.
+            parts: by piece, in their order, the number of the first of its samples, and the share
+                of the piece that was over at each.
             count: the number of all samples.
         """
-        rss, swap, progress = [[0.0] * self.first for _ in range(3)]
-        for piece, (rss_0, swap_0, done_0), (rss_1, swap_1, done_1) in self.pieces:
-            place = parts.get(piece)
-            if place is None:
+        rss: list[float] = []
+        swap: list[float] = []
+        progress: list[float] = []
+        pieces = self.pieces
+        following = 0
+        piece: _Piece | None = None
+        for number, (at, shares) in parts.items():
+            while following < len(pieces) and pieces[following].number <= number:
+                piece = pieces[following]
+                following += 1
+            if at < self.first or piece is None:
                 continue
-            at, shares = place
             if len(rss) < at:
                 for column in (rss, swap, progress):
                     column.extend([0.0] * (at - len(column)))
-            _extend(rss, rss_0 * _A_PAGE_MB, rss_1 * _A_PAGE_MB, shares, 3)
-            _extend(swap, swap_0 * _A_PAGE_MB, swap_1 * _A_PAGE_MB, shares, 3)
-            _extend(progress, done_0, done_1, shares, 4)
-        left = count - len(rss)
-        progress.extend([progress[-1] if progress else 0.0] * left)
-        rss.extend([0.0] * left)
-        swap.extend([0.0] * left)
+            if piece.number == number:
+                _extend(rss, piece.rss_0 * _A_PAGE_MB, piece.rss_1 * _A_PAGE_MB, shares, 3)
+                _extend(swap, piece.swap_0 * _A_PAGE_MB, piece.swap_1 * _A_PAGE_MB, shares, 3)
+                _extend(progress, piece.done_0, piece.done_1, shares, 4)
+                continue
+            _extend(rss, piece.rss_1 * _A_PAGE_MB, piece.rss_1 * _A_PAGE_MB, shares, 3)
+            _extend(swap, piece.swap_1 * _A_PAGE_MB, piece.swap_1 * _A_PAGE_MB, shares, 3)
+            _extend(progress, piece.done_1, piece.done_1, shares, 4)
+        for column in (rss, swap, progress):
+            column.extend([0.0] * (count - len(column)))
         return [rss, swap, progress]
 
 
@@ -235,7 +298,7 @@ class Sampler:
                 self._add_row(at, part, due_at=self._intervals)
             self._intervals += 1
         for curve in self._live:
-            curve.pieces.append((self._piece, curve.before, self._values(curve)))
+            curve.add(self._piece, self._values(curve))
         self._pass(end - now, rates, response_s)
         self._live = [curve for curve in self._live if curve.proc.state != "dead"]
 
@@ -296,8 +359,7 @@ class Sampler:
             return
         del self._pieces[last.piece]
         for curve in self._live:
-            if curve.pieces and curve.pieces[-1][0] == last.piece:
-                curve.pieces.pop()
+            curve.drop(last.piece)
 
     def _sample_now(self) -> None:
         first = len(self._rows)
@@ -308,7 +370,7 @@ class Sampler:
         for curve in self._live:
             if curve.first <= first:
                 curve.before = values = self._values(curve)
-                curve.pieces.append((self._piece, values, values))
+                curve.add(self._piece, values)
 
     # The samples.
 
@@ -343,12 +405,12 @@ class Sampler:
             row if row.due_at is None else row._replace(due_at=row.due_at // 2)
             for row in compress(self._rows, wanted)
         ]
-        left = {row.piece for row in self._rows}
-        self._pieces = {piece: ends for piece, ends in self._pieces.items() if piece in left}
+        left = list(dict.fromkeys([row.piece for row in self._rows]))
+        self._pieces = {piece: self._pieces[piece] for piece in left}
         before = [0, *accumulate(wanted)]
         for curve in self._curves.values():
             curve.first = before[curve.first]
-            curve.pieces = [piece for piece in curve.pieces if piece[0] in left]
+            curve.keep(left)
 
     def _state(self) -> _State:
         """Pages that are free, available, cached, and free in swap."""
@@ -385,7 +447,7 @@ class Sampler:
     def _progress(self, curve: _Curve) -> float:
         proc = curve.proc
         done = proc.done_s
-        if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.step_total < 1e18:
+        if proc.state == "run" and proc.step < len(proc.nominal) and 0 < proc.step_total < 1e18:
             part = 1.0 - proc.step_left / proc.step_total
             done += part * proc.nominal[proc.step]
         if curve.total_s <= 0.0:
