@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.model import cpu, disk
+from oomkit.model import cpu, disk, sampler
 from oomkit.model.boot import mem_total_pages
 from oomkit.model.demand import Demand, amplification
 from oomkit.model.pools import Group, Mm, Pool, PoolFlow
@@ -74,7 +74,8 @@ def test_a_long_time_at_once_is_as_many_short_ones() -> None:
 def test_what_one_leaves_is_shared_by_weight(
     cpus: float, needs: list[tuple[float, float]], shares: list[float]
 ) -> None:
-    assert cpu.fair_shares(cpus, needs) == pytest.approx(shares)
+    wants, weights = [need for need, _ in needs], [weight for _, weight in needs]
+    assert cpu.fair_shares(cpus, wants, weights) == pytest.approx(shares)
 
 
 def test_the_weight_of_nice_levels() -> None:
@@ -350,3 +351,18 @@ def test_of_pools_in_use_those_with_most_of_their_pages_go_first_by_swappiness()
     assert plan.anon_share == pytest.approx(0.3)
     assert plan.layers[0].stock == 1990.0
     assert make_plan([], swap_left=0.0, swappiness=60, waiting=0).anon_share == 0.0
+
+
+@given(
+    st.one_of(
+        st.floats(0.0, 1e13),
+        st.floats(0.0, 1.0),
+        # The middles between two decimals, and amounts of pages.
+        st.integers(0, 10**9).map(lambda n: n / 2000),
+        st.integers(0, 10**9).map(lambda n: n / 20000),
+        st.integers(0, 10**9).map(lambda n: n / 256),
+    ),
+    st.sampled_from([3, 4]),
+)
+def test_samples_are_rounded_as_python_rounds(value: float, digits: int) -> None:
+    assert repr(sampler.rounded(value, digits)) == repr(round(value, digits))

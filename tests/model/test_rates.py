@@ -285,7 +285,11 @@ def test_the_probe_has_its_part_of_the_cpus(wants: list[tuple[float, float]], sh
     """Two CPUs, by weight; a task weighs on one CPU's part of it at most."""
     on = quick()
     assert on.cpus_worth == 2.0
-    assert probed(on, cpu_wants=wants) == pytest.approx(on.probe.cpu_s / share)
+    demands = []
+    for need, weight in wants:
+        demands.append(Demand(None))
+        demands[-1].need, demands[-1].weight = need, weight
+    assert probed(on, demands=demands) == pytest.approx(on.probe.cpu_s / share)
 
 
 def test_the_probe_gets_no_page_where_none_is_left() -> None:

@@ -262,7 +262,9 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
     if done <= 0.0:
         return
     left = proc.step_left - done
-    proc.step_left = max(0.0, left)
+    if left < 0.0:
+        left = 0.0
+    proc.step_left = left
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.verb
@@ -305,7 +307,8 @@ def _advance_pool(machine: Machine, pool: Pool, flow: PoolFlow, seconds: float) 
     pool.resident += net * seconds
     if pool.is_file:
         pool.dirty += (flow.dirtied - flow.cleaned) * seconds
-        pool.peak_resident = max(pool.peak_resident, pool.resident)
+        if pool.resident > pool.peak_resident:
+            pool.peak_resident = pool.resident
         if pool.dirty < 0.0:
             pool.resident += pool.dirty
             pool.dirty = 0.0

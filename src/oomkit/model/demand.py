@@ -1,5 +1,7 @@
 """What a task wants of the machine and gets, and what pages that come back from disk cost it."""
 
+from typing import Final
+
 from oomkit.model.domains import AT_LIMIT_PAGES, Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
@@ -8,6 +10,11 @@ from oomkit.model.tasks import Proc
 Refaults = tuple[float, float, float, float]
 """What going over a pool costs a second: pages that come back, CPUs, seconds of disk time for pages
 that were never in memory, seconds of disk time for the others."""
+
+
+_NO_NEW_PAGES: Final[list[tuple[Pool | None, float]]] = []
+_NO_PARTS: Final[list[tuple[Pool, float]]] = []
+"""Nobody adds to them: most tasks' demands have none of what they stand for."""
 
 
 class Demand:
@@ -37,6 +44,8 @@ class Demand:
         swap_io: seconds of disk time for what is swapped out to make room for it.
         kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
+        need: CPUs it could use.
+        weight: by which CPUs are shared.
         cpu_share: share of full speed its CPUs allow.
         cpus_given: CPUs it gets.
         speed: share of full speed it reaches.
@@ -46,31 +55,35 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "kernel_cpus", "new_pages", "pace",
+        "dirty_file", "domain", "first_read_io", "kernel_cpus", "need", "new_pages", "pace",
         "pages_alike", "passes", "proc", "refaults", "regained", "shared", "speed", "stall",
-        "swap_io", "sync_io", "tables", "throttled",
+        "swap_io", "sync_io", "tables", "throttled", "weight",
     )  # fmt: skip
 
     domain: Domain
 
     def __init__(self, proc: Proc | None) -> None:
         self.proc = proc
-        self.new_pages: list[tuple[Pool | None, float]] = []
-        self.refaults: list[tuple[Pool, float]] = []
+        self.new_pages = _NO_NEW_PAGES
+        self.refaults = _NO_PARTS
         self.dirty_file: Pool | None = None
         self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
         self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
-        self.throttled = 0.0
-        self.shared: list[tuple[Pool, float]] = []
+        self.throttled = self.need = 0.0
+        self.weight = 1.0
+        self.shared = _NO_PARTS
 
     def add_refaults(self, pool: Pool, costs: Refaults) -> None:
         """Add the refaults of going over a pool, with what they cost."""
         pages, cpus, first_read_io, reread_io = costs
         if pages <= 0.0:
             return
-        self.refaults.append((pool, pages))
+        if self.refaults:
+            self.refaults.append((pool, pages))
+        else:
+            self.refaults = [(pool, pages)]
         self.cpus += cpus
         self.first_read_io += first_read_io
         self.sync_io += first_read_io

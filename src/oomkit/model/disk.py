@@ -1,6 +1,5 @@
 """One disk for files and swap: how much its queue slows the tasks that wait for it."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from oomkit.model.demand import Demand
@@ -16,12 +15,27 @@ _NARROW: Final = 1e-5
 
 _INFINITY: Final = float("inf")
 
-_Waits = tuple[float, float, float, float]
-"""Of a task: how many times longer than at full speed its CPUs make it take; seconds of disk time
-that it waits for; that it does not wait for; all disk time for it."""
+
+class _Waits:
+    """What a task wants of the disk, seconds of disk time a second.
+
+    Attributes:
+        slowness: how many times longer than at full speed its CPUs make it take.
+        sync_io: what it waits for.
+        unawaited_io: what it does not wait for.
+        io: both.
+    """
+
+    __slots__ = ("io", "slowness", "sync_io", "unawaited_io")
+
+    def __init__(self, slowness: float, sync_io: float, unawaited_io: float, io: float) -> None:
+        self.slowness = slowness
+        self.sync_io = sync_io
+        self.unawaited_io = unawaited_io
+        self.io = io
 
 
-def queue_factor(demands: Sequence[Demand], background: float) -> float:
+def queue_factor(demands: list[Demand], background: float) -> float:
     """How many times longer than alone a request takes, so that the disk is not overrun.
 
     Args:
@@ -29,7 +43,12 @@ def queue_factor(demands: Sequence[Demand], background: float) -> float:
         background: share of the disk used by write-back that no task waits for.
     """
     waiting: list[_Waits] = [
-        (1.0 / d.cpu_share, d.sync_io, d.async_io + d.swap_io, d.sync_io + d.async_io + d.swap_io)
+        _Waits(
+            1.0 / d.cpu_share,
+            d.sync_io,
+            d.async_io + d.swap_io,
+            d.sync_io + d.async_io + d.swap_io,
+        )
         for d in demands
         if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)
     ]
@@ -94,8 +113,9 @@ def _load(waiting: list[_Waits], queue: float) -> tuple[float, float]:
     """
     load = slope = 0.0
     behind = queue - 1.0
-    for slowness, sync_io, unawaited_io, io in waiting:
-        speed = 1.0 / (slowness + (queue * sync_io + behind * unawaited_io))
+    for one in waiting:
+        io = one.io
+        speed = 1.0 / (one.slowness + (queue * one.sync_io + behind * one.unawaited_io))
         load += speed * io
         slope -= speed * speed * io * io
     return load, slope

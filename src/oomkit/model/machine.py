@@ -20,7 +20,6 @@ from oomkit.model.tasks import HUGE_PAGE, PAGE, PROCESS_PAGES, Proc
 from oomkit.records import field_names
 from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import Scenario
-from oomkit.scenario.sums import added
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
@@ -280,7 +279,11 @@ class Machine:
 
     def swap_used(self) -> float:
         """Swap in use."""
-        return added([pool.swapped for pool in self.pools()]) if self.swap_total else 0.0
+        used = 0.0
+        if self.swap_total:
+            for pool in self.pools():
+                used += pool.swapped
+        return used
 
     def swap_left(self) -> float:
         """Free swap."""

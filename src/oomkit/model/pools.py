@@ -295,6 +295,24 @@ class Mm:
                 shared += view * _ratio(pool.swapped, pool)
         return self.anon.swapped + shared
 
+    def rss_and_swap(self) -> tuple[float, float]:
+        """What :meth:`rss` and :meth:`swap` return, in one go over what is shared since a fork."""
+        if not self.cow_views:
+            return self.rss(), self.anon.swapped
+        own = self.anon.resident + self.locked
+        own += self.shmem_rss() if self.shared else self.shmem.resident
+        if self.lazy is not None:
+            own += self.lazy.resident
+        seen = shared = 0.0
+        for pool, view in self.cow_views:
+            resident, swapped = pool.resident, pool.swapped
+            whole = resident + swapped
+            if whole > 0.0:
+                seen += view * (resident / whole)
+                if swapped > 0.0:
+                    shared += view * (swapped / whole)
+        return own + seen + self.BASE_RSS, self.anon.swapped + shared
+
     def unmapped_on_exit(self) -> float:
         """Resident pages that are freed one by one as its last user exits."""
         return self.anon.resident + self.shmem.resident + self.lazy_rss()

@@ -49,8 +49,11 @@ class Layer:
         self.amounts = amounts
         self.stock = stock
         self.hot = hot
-        total = added(amounts)
-        anon = added(a for pool, a in zip(pools, amounts, strict=True) if not pool.is_file)
+        total = anon = 0.0
+        for pool, amount in zip(pools, amounts, strict=True):
+            total += amount
+            if not pool.is_file:
+                anon += amount
         self.anon_share = anon / total if total > 0 else 0.0
 
 

@@ -9,7 +9,6 @@ from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE
 from oomkit.scenario.definitions import Probe, freezes, is_late
 from oomkit.scenario.record import Freeze
-from oomkit.scenario.sums import added
 
 _INFINITY: Final = float("inf")
 
@@ -39,10 +38,13 @@ def response_s(machine: Machine, rates: Rates) -> float:
 
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
-    wanted = added([need for need, _ in rates.cpu_wants])
+    wanted = weights = 0.0
+    for demand in rates.demands:
+        need = demand.need
+        wanted += need
+        weights += need * demand.weight if need < 1.0 else demand.weight
     if wanted + 1.0 <= machine.cpus_worth:
         return 1.0
-    weights = added(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
     return min(machine.cpus_worth * 1024.0 / (weights + 1024.0), 1.0)
 
 

@@ -41,7 +41,6 @@ class Rates:
         dirty_rate: change of dirty pages.
         writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
         queue: how many times longer than alone a disk request takes.
-        cpu_wants: CPUs that each task could use, and its weight.
         cpu_busy: share of the CPUs in use.
         busy: the CPUs with what threads do on them; none where no thread is stalled.
         some: PSI's some for memory of the machine, share of time.
@@ -49,7 +48,7 @@ class Rates:
     """
 
     __slots__ = (
-        "busy", "cpu_busy", "cpu_wants", "demands", "dirty_rate", "domains", "flows", "free_rate",
+        "busy", "cpu_busy", "demands", "dirty_rate", "domains", "flows", "free_rate",
         "full", "queue", "some", "writers_throttled", "zram_rate",
     )  # fmt: skip
 
@@ -60,7 +59,6 @@ class Rates:
         self.free_rate = self.dirty_rate = self.zram_rate = 0.0
         self.writers_throttled = False
         self.queue = 1.0
-        self.cpu_wants: list[tuple[float, float]] = []
         self.busy: list[Cpus] = []
         self.cpu_busy = self.some = self.full = 0.0
 
@@ -139,14 +137,13 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
 
 def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     """Give each task its CPUs; the second time without those that it waits for the disk."""
-    wants = []
     out_s = (
         machine.zram_out_s / machine.swap_yield(1.0) if machine.zram_room else machine.swap_out_s
     )
+    wanted = 0.0
     for demand in rates.demands:
         proc = demand.proc
         if proc is None:
-            wants.append((0.0, 1.0))
             continue
         share = demand.domain.anon_share
         demand.kernel_cpus = demand.alloc_rate * share * out_s if share else 0.0
@@ -159,16 +156,28 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
             got = demand.speed / demand.cpu_share
             if got < 1.0:
                 need *= got
-        wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
-    given = cpu.fair_shares(machine.cpus_worth, wants)
-    rates.cpu_wants = wants
-    rates.cpu_busy = min(added(given) / machine.cpus_worth, 1.0)
-    for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
+        demand.need = need
+        demand.weight = proc.weight * proc.threads if need > 1.0 else proc.weight
+        wanted += need
+    if wanted <= machine.cpus_worth:
+        for demand in rates.demands:
+            demand.cpus_given = demand.need
+            sleeps = demand.need <= 0.0 and demand.proc is not None and demand.proc.asleep
+            demand.cpu_share = 0.0 if sleeps else 1.0
+        rates.cpu_busy = min(wanted / machine.cpus_worth, 1.0)
+        return
+    given = cpu.fair_shares(
+        machine.cpus_worth, [d.need for d in rates.demands], [d.weight for d in rates.demands]
+    )
+    busy = 0.0
+    for demand, got in zip(rates.demands, given, strict=True):
+        busy += got
         demand.cpus_given = got
-        if need > 0.0:
-            demand.cpu_share = got / need
+        if demand.need > 0.0:
+            demand.cpu_share = got / demand.need
         else:
             demand.cpu_share = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
+    rates.cpu_busy = min(busy / machine.cpus_worth, 1.0)
 
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
@@ -285,11 +294,10 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
     if machine.zram_total:
         evicted += _reclaim_for_zram(machine, rates)
     rates.free_rate = released + evicted - taken - rates.zram_rate
-    rates.dirty_rate = added(
-        flow.dirtied - flow.cleaned
-        for pool in machine.files.values()
-        if (flow := flows.get(pool)) is not None
-    )
+    for pool in machine.files.values():
+        flow = flows.get(pool)
+        if flow is not None:
+            rates.dirty_rate += flow.dirtied - flow.cleaned
 
 
 def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
@@ -337,6 +345,9 @@ def _set_stalls(rates: Rates) -> None:
     for demand in rates.demands:
         sync_io = demand.sync_io - demand.first_read_io
         waits = queue * sync_io + (queue - 1.0) * demand.swap_io
-        demand.stall = min(1.0, demand.speed * waits + demand.throttled)
+        stall = demand.speed * waits + demand.throttled
         if demand.domain.blocked and demand.alloc_rate > 0.0:
-            demand.stall = 1.0 - demand.speed
+            stall = 1.0 - demand.speed
+        elif stall > 1.0:
+            stall = 1.0
+        demand.stall = stall

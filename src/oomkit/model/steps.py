@@ -120,7 +120,7 @@ def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
     if verb == "peek":
         demand.alloc_rate = tables
         return
-    demand.new_pages.append((_target_pool(machine, proc), pace))
+    demand.new_pages = [(_target_pool(machine, proc), pace)]
     demand.alloc_rate = pace + tables
     if verb == "touch" and (proc.mm.lazy_space or proc.mm.zeroed):
         _touch_again(machine, proc, demand)
@@ -143,7 +143,7 @@ def _touch_again(machine: Machine, proc: Proc, demand: Demand) -> None:
     fastest = machine.fault_pages_s / faults
     pace = step_pace(step, proc.scale(), fastest, machine.disk_pages_s)
     demand.pace, demand.tables, demand.cpus = pace, 0.0, pace / fastest
-    demand.new_pages[-1] = (mm.anon, pace)
+    demand.new_pages = [(mm.anon, pace)]
     demand.regained = pace * regained
     demand.alloc_rate = pace - demand.regained
     demand.pages_alike = pages
@@ -216,7 +216,7 @@ def _add_share(
     demand.pace, demand.tables, demand.cpus = pace, pace / TABLE_SPAN, pace * page_s
     demand.alloc_rate = pace * new + demand.tables
     if new > 0.0:
-        demand.new_pages.append((pool, pace * new))
+        demand.new_pages = [(pool, pace * new)]
     demand.add_refaults(pool, refaults_of(machine, pool, pace, missing))
 
 
@@ -248,7 +248,7 @@ def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Poo
     demand.cpus = demand.pace * page_s
     pages = demand.pace * missing
     if pages > 0.0:
-        demand.new_pages.append((pool, pages))
+        demand.new_pages = [(pool, pages)]
         demand.async_io = pages / machine.disk_pages_s
         demand.alloc_rate = pages
 
@@ -273,7 +273,7 @@ def _add_work(
     """Going over a working set, page by page."""
     step = proc.current
     demand.pace = 1.0
-    demand.cpus = float(proc.spec.threads)
+    demand.cpus = float(proc.threads)
     whole = 0.0
     for _, pages in parts:
         whole += pages
@@ -299,5 +299,5 @@ def _add_work(
         # It goes from page to page, so what it still shares lies ahead of it in the first pass.
         ahead = max(whole - proc.worked_s * walk, demand.cow_left)
         demand.cow_rate = walk * demand.cow_left / ahead
-        demand.new_pages.append((proc.mm.anon, demand.cow_rate))
+        demand.new_pages = [(proc.mm.anon, demand.cow_rate)]
         demand.alloc_rate += demand.cow_rate

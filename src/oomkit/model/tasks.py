@@ -36,6 +36,7 @@ class Proc:
         spec: the scenario's entry it comes from.
         instance: which of the entry's processes.
         key: ``name/instance``.
+        comm, uid, threads, cgroup: of its entry, as the kernel has them.
         pid: process id.
         ppid: parent's process id, 1 when it died.
         drawn: what was drawn for it.
@@ -67,11 +68,12 @@ class Proc:
     """
 
     __slots__ = (
-        "asleep", "cpu_s", "cpus", "current", "done_s", "drawn", "end_s", "frozen", "granted",
-        "grows", "instance", "is_paced", "key", "killed", "last_growth_s", "loop", "mm", "nice",
-        "nominal", "oom_adj", "oom_score_adj", "pace", "pid", "ppid", "program", "scales", "spec",
-        "spinning", "start_s", "state", "step", "step_left", "step_mapped", "step_total", "tables",
-        "tmpfs_written", "verb", "weight", "worked_s",
+        "asleep", "cgroup", "comm", "cpu_s", "cpus", "current", "done_s", "drawn", "end_s",
+        "frozen", "granted", "grows", "instance", "is_paced", "key", "killed", "last_growth_s",
+        "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj", "pace", "pid", "ppid",
+        "program", "scales", "spec", "spinning", "start_s", "state", "step", "step_left",
+        "step_mapped", "step_total", "tables", "threads", "tmpfs_written", "uid", "verb", "weight",
+        "worked_s",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +82,10 @@ class Proc:
         self.spec = spec
         self.instance = instance
         self.key = f"{spec.name}/{instance}"
+        self.comm = spec.name[:15]
+        self.uid = spec.uid
+        self.threads = spec.threads
+        self.cgroup = f"/{spec.cgroup or ''}"
         self.pid = pid
         self.ppid = ppid
         self.mm = mm
