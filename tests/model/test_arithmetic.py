@@ -98,6 +98,8 @@ def demand(**values: float) -> Demand:
     ({"sync_io": 1.0}, 3.0, 0.25), ({"async_io": 1.0}, 1.0, 1.0), ({"async_io": 1.0}, 2.0, 0.5),
     ({"swap_io": 1.0}, 2.0, 0.5), ({"async_io": 1.0, "swap_io": 2.0, "sync_io": 1.0}, 2.0, 1 / 6),
     ({"cpu_share": 0.5, "sync_io": 2.0}, 1.0, 0.25),
+    ({"sync_io": 1.0, "behind": 2.0}, 1.0, 0.25), ({"sync_io": 1.0, "behind": 2.0}, 4.0, 0.2),
+    ({"async_io": 1.0, "behind": 2.0}, 1.0, 1 / 3), ({"swap_io": 1.0, "behind": 2.0}, 1.0, 1.0),
 ])  # fmt: skip
 def test_waits_for_the_disk_slow_a_task(
     values: dict[str, float], queue: float, speed: float
@@ -114,11 +116,31 @@ def test_waits_for_the_disk_slow_a_task(
     ([demand(swap_io=2.0)], 0.0, 1.5),
     ([demand(async_io=1.0)], 0.95, 10.0),  # a tenth is left whatever is written back
     ([demand(async_io=2.0, cpu_share=0.0)], 0.0, 1.0),
+    ([demand(async_io=2.0, behind=1.0)], 0.0, 1.0),  # 2 / (1 + 2) is below 1
+    # (1 / 4 of the disk by one that waits for the writes of the other, 3 / 4 by these)
+    ([demand(async_io=1.0, behind=3.0), demand(swap_io=3.0)], 0.0, 2.0),
+    ([demand(async_io=9.0, behind=0.5)], 0.0, 1.889),  # or as long as the readers have it
 ])  # fmt: skip
 def test_requests_take_as_long_as_leaves_the_disk_busy_and_no_more(
     demands: list[Demand], background: float, queue: float
 ) -> None:
     assert disk.queue_factor(demands, background) == pytest.approx(queue, rel=2e-3)
+
+
+@pytest.mark.parametrize(("demands", "busy"), [
+    ([], 0.0),
+    ([demand(sync_io=0.5, queued_io=0.5)], 0.0),  # nobody swaps out
+    ([demand(swap_io=0.5)], 0.5),
+    ([demand(swap_io=1.0, cpu_share=0.25)], 0.25),
+    ([demand(swap_io=0.75)] * 2, 1.0),  # it can't be more
+    ([demand(swap_io=9.0, cpu_share=0.0)], 0.0),
+    # One that swaps out for what it reads: 1 / (1 + 1 + 4.8 * busy) is busy.
+    ([demand(swap_io=1.0, sync_io=1.0, queued_io=1.0)], 0.2934),
+])  # fmt: skip
+def test_reads_queue_behind_what_is_swapped_out(demands: list[Demand], busy: float) -> None:
+    reader = demand(sync_io=0.3, queued_io=0.6)
+    assert disk.queue_behind_swap([*demands, reader]) == pytest.approx(busy, abs=0.01)
+    assert reader.behind == pytest.approx(2.0 * 4.8 * busy, abs=0.1)  # by twice as many requests
 
 
 @pytest.mark.parametrize(("missing", "cluster", "reads"), [

@@ -189,6 +189,23 @@ def test_what_is_read_besides_stays_where_nothing_is_reclaimed(
     assert reads_a_page(on, pool, 0.5) == pytest.approx(reads)
 
 
+@pytest.mark.parametrize(("idle", "vm", "full", "reads"), [
+    ({"file": 100.0}, {}, False, 1.0), ({"file": 30.0}, {}, False, 8.0 / 4.5),
+    ({"anon": 100.0}, {}, False, 1.0), ({"anon": 100.0}, {}, True, 8.0 / 4.5),
+    ({"anon": 100.0}, {"swappiness": 0}, False, 8.0 / 4.5),
+])  # fmt: skip
+def test_what_is_read_besides_stays_while_pages_in_no_use_are_reclaimed(
+    idle: dict[str, float], vm: dict[str, int], *, full: bool, reads: float
+) -> None:
+    on = quick(vm=vm)
+    on.free = 0.0
+    on.swap_full = full
+    on.file("f", None).resident = idle.get("file", 0.0)
+    on.tmpfs_of(None).resident = idle.get("anon", 0.0)
+    mark_working_sets(on)
+    assert reads_a_page(on, on.file("used", None), 0.5) == pytest.approx(reads)
+
+
 def test_who_stands_still_wants_nothing() -> None:
     on = quick()
     for proc in (at(on, "touch"), at(on, "work"), at(on, "hold")):

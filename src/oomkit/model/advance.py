@@ -3,12 +3,11 @@
 from typing import Final
 
 from oomkit.model import address_space
-from oomkit.model.demand import Demand
+from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool, PoolFlow
 from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
 from oomkit.model.solve import Rates
-from oomkit.model.steps import READ_AHEAD_PAGES
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.model.writeback import dirty_thresholds
 from oomkit.scenario.sums import added

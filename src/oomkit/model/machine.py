@@ -37,6 +37,9 @@ Measured there with pages of which a third is random: ``mem_used_total`` was 0.3
 ``orig_data_size``.
 """
 
+_FEW_PAGES: Final = 32.0
+"""A batch of reclaim."""
+
 _RECENT_S: Final = 10.0
 """A task that took memory within this time before memory ran low counts as growing."""
 
@@ -65,6 +68,7 @@ class Machine:
             since.
         boost: by how many pages the watermarks are boosted.
         swap_full: swap ran full and no batch of slots has come free since.
+        spares: what :meth:`spares_used` found; None: not known for the present working sets.
         cpus: number of CPUs.
         cpus_worth: how many CPUs' work they do together.
         disk_pages_s: the disk's bandwidth, pages a second.
@@ -111,6 +115,7 @@ class Machine:
         self.kswapd_awake = False
         self.boost = 0.0
         self.swap_full = False
+        self.spares: bool | None = None
         self.cpus = spec.cpus
         worth = spec.cpus_worth
         self.cpus_worth = float(spec.cpus) if worth is None else min(worth, float(spec.cpus))
@@ -330,6 +335,21 @@ class Machine:
         if self.kswapd_awake:
             return watermarks.goal_pages + self.boost
         return float(watermarks.wake_pages)
+
+    def spares_used(self) -> bool:
+        """Whether pages in no use can be reclaimed, so that those in use stay.
+
+        Of pools as :func:`~oomkit.model.working_sets.mark_working_sets` left them.
+        """
+        known = self.spares
+        if known is None:
+            swaps = self.sysctl.swappiness > 0 and not self.swap_full and self.swap_left() >= 1.0
+            unused = 0.0
+            for pool in self.pools():
+                if (pool.is_file or swaps) and pool.resident > pool.hot:
+                    unused += pool.resident - pool.hot
+            known = self.spares = unused > _FEW_PAGES
+        return known
 
     def uptime_s(self) -> float:
         """Seconds since the machine was booted."""

@@ -4,6 +4,7 @@ from math import ceil, floor
 from typing import Final
 
 from oomkit.model.demand import reads_a_page
+from oomkit.model.disk import SWAP_WRITES_AHEAD
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE
@@ -33,7 +34,9 @@ def response_s(machine: Machine, rates: Rates) -> float:
     if programs is not None and programs.missing_share > 0.0:
         missing = programs.missing_share
         reads = programs.hot * missing * reads_a_page(machine, programs, missing)
-        seconds += reads / machine.disk_pages_s * rates.queue
+        seconds += (
+            reads / machine.disk_pages_s * (rates.queue + rates.swap_busy * SWAP_WRITES_AHEAD)
+        )
     return seconds
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
 from oomkit.model.demand import Demand
-from oomkit.model.disk import queue_factor, speed_of
+from oomkit.model.disk import queue_behind_swap, queue_factor, read_takes, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows
@@ -41,6 +41,7 @@ class Rates:
         dirty_rate: change of dirty pages.
         writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
         queue: how many times longer than alone a disk request takes.
+        swap_busy: share of the disk's time that writes to swap take, and reads queue behind.
         cpu_busy: share of the CPUs in use.
         busy: the CPUs with what threads do on them; none where no thread is stalled.
         some: PSI's some for memory of the machine, share of time.
@@ -49,7 +50,7 @@ class Rates:
 
     __slots__ = (
         "busy", "cpu_busy", "demands", "dirty_rate", "domains", "flows", "free_rate",
-        "full", "queue", "some", "writers_throttled", "zram_rate",
+        "full", "queue", "some", "swap_busy", "writers_throttled", "zram_rate",
     )  # fmt: skip
 
     def __init__(self, demands: list[Demand], domains: Domains) -> None:
@@ -60,7 +61,7 @@ class Rates:
         self.writers_throttled = False
         self.queue = 1.0
         self.busy: list[Cpus] = []
-        self.cpu_busy = self.some = self.full = 0.0
+        self.cpu_busy = self.some = self.full = self.swap_busy = 0.0
 
 
 def solve(machine: Machine) -> Rates:
@@ -183,9 +184,14 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """Set how fast each task runs with the CPUs, the disk and the memory there are."""
     to_disk = not machine.zram_room
+    swaps = False
     for demand in rates.demands:
         share = demand.domain.anon_share if to_disk else 0.0
-        demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s if share else 0.0
+        if share:
+            demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s
+            swaps = True
+    if swaps:
+        rates.swap_busy = queue_behind_swap(rates.demands)
     rates.queue = queue = queue_factor(rates.demands, background)
     for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
@@ -344,7 +350,7 @@ def _set_stalls(rates: Rates) -> None:
     queue = rates.queue
     for demand in rates.demands:
         sync_io = demand.sync_io - demand.first_read_io
-        waits = queue * sync_io + (queue - 1.0) * demand.swap_io
+        waits = read_takes(demand, queue) * sync_io + (queue - 1.0) * demand.swap_io
         stall = demand.speed * waits + demand.throttled
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             stall = 1.0 - demand.speed

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from oomkit.model.demand import Demand, Refaults, refaults_of
+from oomkit.model.demand import READ_AHEAD_PAGES, Demand, Refaults, refaults_of
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, PEEK_COST, TABLE_SPAN, Proc, step_pace
@@ -30,9 +30,6 @@ _PROGRAM_WALKS_S: Final = 10.0
 
 _CACHED_SHARE: Final = 0.99
 """A file of which this share is in memory counts as cached."""
-
-READ_AHEAD_PAGES: Final = 32
-"""A task that reads at most this far behind the first reader finds its pages cached."""
 
 _INFINITY: Final = float("inf")
 
@@ -249,7 +246,7 @@ def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Poo
     pages = demand.pace * missing
     if pages > 0.0:
         demand.new_pages = [(pool, pages)]
-        demand.async_io = pages / machine.disk_pages_s
+        demand.async_io = demand.queued_io = pages / machine.disk_pages_s
         demand.alloc_rate = pages
 
 
