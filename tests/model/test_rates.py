@@ -140,7 +140,7 @@ def test_work_goes_over_what_the_task_has_in_its_order(
     A fifth of its own is in swap: as many refaults, a page of 8 read at a time used.
     """
     on = quick()
-    on.free = 100.0
+    on.free, on.swap_full = 100.0, True
     proc = holding(at(on, "work", threads=3, **step), 800.0, 200.0)
     mm = proc.mm
     mm.shmem.resident = 200.0
