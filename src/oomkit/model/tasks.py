@@ -67,7 +67,8 @@ class Proc:
     """
 
     __slots__ = (
-        "asleep", "cgroup", "comm", "cpu_s", "cpus", "current", "done_s", "end_s", "frozen", "granted", "grows",
+        "asleep", "cgroup", "comm", "cpu_s", "cpus", "current", "done_s",
+        "end_s", "frozen", "granted", "grows",
         "instance", "is_paced", "key", "killed", "last_growth_s", "loop", "mm", "nice", "nominal",
         "oom_adj", "oom_score_adj", "pace", "pid", "ppid", "program", "scales", "spec", "spinning",
         "start_s", "state", "step", "step_left", "step_mapped", "step_total", "tables",
