@@ -42,6 +42,10 @@ class Demand:
         first_read_io: the part of them for pages that were never in memory: to PSI no stall.
         async_io: seconds of disk time for it that it does not wait for.
         swap_io: seconds of disk time for what is swapped out to make room for it.
+        unawaited_io: both; this and the next two where :func:`~oomkit.model.disk.queue_factor` has
+            set them.
+        io: all three.
+        slowness: how many times longer than at full speed its CPUs make it take.
         kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
         need: CPUs it could use.
@@ -55,9 +59,9 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "kernel_cpus", "need", "new_pages", "pace",
-        "pages_alike", "passes", "proc", "refaults", "regained", "shared", "speed", "stall",
-        "swap_io", "sync_io", "tables", "throttled", "weight",
+        "dirty_file", "domain", "first_read_io", "io", "kernel_cpus", "need", "new_pages", "pace",
+        "pages_alike", "passes", "proc", "refaults", "regained", "shared", "slowness", "speed",
+        "stall", "swap_io", "sync_io", "tables", "throttled", "unawaited_io", "weight",
     )  # fmt: skip
 
     domain: Domain
@@ -71,7 +75,7 @@ class Demand:
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
         self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
-        self.throttled = self.need = 0.0
+        self.throttled = self.need = self.unawaited_io = self.io = self.slowness = 0.0
         self.weight = 1.0
         self.shared = _NO_PARTS
 

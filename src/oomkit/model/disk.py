@@ -16,25 +16,6 @@ _NARROW: Final = 1e-5
 _INFINITY: Final = float("inf")
 
 
-class _Waits:
-    """What a task wants of the disk, seconds of disk time a second.
-
-    Attributes:
-        slowness: how many times longer than at full speed its CPUs make it take.
-        sync_io: what it waits for.
-        unawaited_io: what it does not wait for.
-        io: both.
-    """
-
-    __slots__ = ("io", "slowness", "sync_io", "unawaited_io")
-
-    def __init__(self, slowness: float, sync_io: float, unawaited_io: float, io: float) -> None:
-        self.slowness = slowness
-        self.sync_io = sync_io
-        self.unawaited_io = unawaited_io
-        self.io = io
-
-
 def queue_factor(demands: list[Demand], background: float) -> float:
     """How many times longer than alone a request takes, so that the disk is not overrun.
 
@@ -42,16 +23,15 @@ def queue_factor(demands: list[Demand], background: float) -> float:
         demands: the tasks' demands, with ``cpu_share`` set to what their CPUs allow.
         background: share of the disk used by write-back that no task waits for.
     """
-    waiting: list[_Waits] = [
-        _Waits(
-            1.0 / d.cpu_share,
-            d.sync_io,
-            d.async_io + d.swap_io,
-            d.sync_io + d.async_io + d.swap_io,
-        )
-        for d in demands
-        if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)
-    ]
+    waiting: list[Demand] = []
+    for d in demands:
+        unawaited = d.async_io + d.swap_io
+        if d.cpu_share > 0.0 and (d.sync_io or unawaited):
+            d.slowness = 1.0 / d.cpu_share
+            d.unawaited_io = unawaited
+            # In this order, as the last digits of a sum depend on it.
+            d.io = d.sync_io + d.async_io + d.swap_io
+            waiting.append(d)
     if not waiting:
         return 1.0
     room = max(1.0 - background, 0.1)
@@ -61,7 +41,7 @@ def queue_factor(demands: list[Demand], background: float) -> float:
     return _bisect(waiting, room, *_around(waiting, room, load, slope))
 
 
-def _around(waiting: list[_Waits], room: float, load: float, slope: float) -> tuple[float, float]:
+def _around(waiting: list[Demand], room: float, load: float, slope: float) -> tuple[float, float]:
     """Two factors close around the root: the disk is overrun at the first, not at the second.
 
     One by the load is concave in the queue, so its tangent meets the room's left of the root.
@@ -80,7 +60,7 @@ def _around(waiting: list[_Waits], room: float, load: float, slope: float) -> tu
     return below, above
 
 
-def _bisect(waiting: list[_Waits], room: float, below: float, above: float) -> float:
+def _bisect(waiting: list[Demand], room: float, below: float, above: float) -> float:
     """The root by bisection, which asks again only for what is not known.
 
     The load falls as the queue grows, also as it is rounded: each part of :func:`_load` does.
@@ -105,7 +85,7 @@ def _bisect(waiting: list[_Waits], room: float, below: float, above: float) -> f
     return high
 
 
-def _load(waiting: list[_Waits], queue: float) -> tuple[float, float]:
+def _load(waiting: list[Demand], queue: float) -> tuple[float, float]:
     """Seconds of disk time that are asked for a second, each at its :func:`speed_of`.
 
     Returns:
