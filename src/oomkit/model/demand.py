@@ -50,6 +50,11 @@ class Demand:
         behind: by how many times their own time writes to swap that were queued before delay its
             reads.
         swap_io: seconds of disk time for what is swapped out to make room for it.
+        reading_io: the two of reading; this and the next three where
+            :func:`~oomkit.model.disk.queue_factor` has set them.
+        io: all three.
+        slowness: how many times longer than at full speed its CPUs make it take.
+        least: how many times longer than alone its reads take in any case.
         kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
         need: CPUs it could use.
@@ -63,9 +68,10 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "behind", "cow_left", "cow_rate", "cpu_share", "cpus",
-        "cpus_given", "dirty_file", "domain", "first_read_io", "kernel_cpus", "need", "new_pages",
-        "pace", "pages_alike", "passes", "proc", "queued_io", "refaults", "regained", "shared",
-        "speed", "stall", "swap_io", "sync_io", "tables", "throttled", "weight",
+        "cpus_given", "dirty_file", "domain", "first_read_io", "io", "kernel_cpus", "least", "need",
+        "new_pages", "pace", "pages_alike", "passes", "proc", "queued_io", "reading_io", "refaults",
+        "regained", "shared", "slowness", "speed", "stall", "swap_io", "sync_io", "tables",
+        "throttled", "weight",
     )  # fmt: skip
 
     domain: Domain
@@ -80,6 +86,7 @@ class Demand:
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
         self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
         self.throttled = self.queued_io = self.behind = self.need = 0.0
+        self.reading_io = self.io = self.slowness = self.least = 0.0
         self.weight = 1.0
         self.shared = _NO_PARTS
 

@@ -28,29 +28,6 @@ _NARROW: Final = 1e-5
 _INFINITY: Final = float("inf")
 
 
-class _Waits:
-    """What a task wants of the disk, seconds of disk time a second.
-
-    Attributes:
-        slowness: how many times longer than at full speed its CPUs make it take.
-        reading_io: what it reads.
-        async_io: the part of that which it does not wait for.
-        swap_io: what is swapped out for it.
-        io: all of it.
-        least: how many times longer than alone its reads take in any case.
-    """
-
-    __slots__ = ("async_io", "io", "least", "reading_io", "slowness", "swap_io")
-
-    def __init__(self, demand: Demand) -> None:
-        self.slowness = 1.0 / demand.cpu_share
-        self.reading_io = demand.sync_io + demand.async_io
-        self.async_io = demand.async_io
-        self.swap_io = demand.swap_io
-        self.io = self.reading_io + demand.swap_io
-        self.least = 1.0 + demand.behind
-
-
 def queue_behind_swap(demands: list[Demand]) -> float:
     """Set how much longer reads take for the writes to swap that were queued before them.
 
@@ -95,9 +72,16 @@ def queue_factor(demands: list[Demand], background: float) -> float:
         demands: the tasks' demands, with ``cpu_share`` set to what their CPUs allow.
         background: share of the disk used by write-back that no task waits for.
     """
-    waiting = [
-        _Waits(d) for d in demands if d.cpu_share > 0.0 and (d.sync_io or d.async_io or d.swap_io)
-    ]
+    waiting: list[Demand] = []
+    for d in demands:
+        reading = d.sync_io + d.async_io
+        io = reading + d.swap_io
+        if d.cpu_share > 0.0 and io:
+            d.slowness = 1.0 / d.cpu_share
+            d.reading_io = reading
+            d.io = io
+            d.least = 1.0 + d.behind
+            waiting.append(d)
     if not waiting:
         return 1.0
     room = max(1.0 - background, 0.1)
@@ -107,10 +91,11 @@ def queue_factor(demands: list[Demand], background: float) -> float:
     return _bisect(waiting, room, *_around(waiting, room, load, slope))
 
 
-def _around(waiting: list[_Waits], room: float, load: float, slope: float) -> tuple[float, float]:
+def _around(waiting: list[Demand], room: float, load: float, slope: float) -> tuple[float, float]:
     """Two factors close around the root: the disk is overrun at the first, not at the second.
 
-    One by the load is concave in the queue, so its tangent meets the room's left of the root.
+    One by the load is concave in the queue, but where reads take their least, so its tangent meets
+    the room's left of the root; what is found is asked again.
     """
     below, above = 1.0, _INFINITY
     for _ in range(_TANGENTS):
@@ -128,7 +113,7 @@ def _around(waiting: list[_Waits], room: float, load: float, slope: float) -> tu
     return below, above
 
 
-def _bisect(waiting: list[_Waits], room: float, below: float, above: float) -> float:
+def _bisect(waiting: list[Demand], room: float, below: float, above: float) -> float:
     """The root by bisection, which asks again only for what is not known.
 
     The load falls as the queue grows, also as it is rounded: each part of :func:`_load` does.
@@ -153,7 +138,7 @@ def _bisect(waiting: list[_Waits], room: float, below: float, above: float) -> f
     return high
 
 
-def _load(waiting: list[_Waits], queue: float) -> tuple[float, float]:
+def _load(waiting: list[Demand], queue: float) -> tuple[float, float]:
     """Seconds of disk time that are asked for a second, each at its :func:`speed_of`.
 
     Returns:

@@ -117,10 +117,21 @@ class PoolFlow:
 
 
 PoolFlows = defaultdict[Pool, PoolFlow]
-"""Flows by pool: ``flows[pool]`` to add to one, ``flows.get(pool)`` to read it.
+"""Flows by pool: ``flow_of(flows, pool)`` to add to one, ``flows.get(pool)`` to read it.
 
 Most pools of a machine are at rest, and have none.
 """
+
+
+def flow_of(flows: PoolFlows, pool: Pool) -> PoolFlow:
+    """A pool's flow, made if it has none.
+
+    As ``flows[pool]``, but that looks a pool up that has one in the compiled model alone.
+    """
+    flow = flows.get(pool)
+    if flow is None:
+        flow = flows[pool] = PoolFlow()
+    return flow
 
 
 class Group:

@@ -1,6 +1,5 @@
 """Stalls for memory, of tasks and of the CPUs that they run on (kernel/sched/psi.c)."""
 
-import heapq
 from collections.abc import Iterable
 from typing import Final
 
@@ -47,13 +46,17 @@ class Cpus:
     Attributes:
         count: how many.
         threads: of each of them.
+        load: how much of the time these run, while they are spread.
+        number: of equally loaded ones the one with the lowest is next.
     """
 
-    __slots__ = ("count", "threads")
+    __slots__ = ("count", "load", "number", "threads")
 
     def __init__(self, count: int, threads: list[Thread]) -> None:
         self.count = count
         self.threads = threads
+        self.load = 0.0
+        self.number = 0
 
 
 def busy_cpus(machine: Machine, demands: list[Demand], queue: float) -> list[Cpus]:
@@ -149,22 +152,53 @@ def _spread(threads: list[tuple[Thread, int]], cpus: int) -> list[Cpus]:
         return [Cpus(1, [one for one, count in threads for _ in range(count)])]
     order = [(-one.runs, i) for i, (one, _) in enumerate(threads)]
     order.sort()
-    heap = [(0.0, 0, Cpus(cpus, []))]
-    made = 0
+    heap = [Cpus(cpus, [])]
     for idle, i in order:
         thread, left = threads[i]
         # One that only sleeps still counts as there, so that sleepers are spread, too.
         more = _NEGLIGIBLE - idle
         while left:
-            load, number, least = heap[0]
+            least = heap[0]
             if left < least.count:
-                made += 1
-                heapq.heappush(heap, (load, made, Cpus(least.count - left, least.threads[:])))
+                other = Cpus(least.count - left, least.threads[:])
+                other.load, other.number = least.load, len(heap)
+                _push(heap, other)
                 least.count = left
             least.threads.append(thread)
             left -= least.count
-            heapq.heapreplace(heap, (load + more, number, least))
-    return [one for _, _, one in heap if one.threads]
+            least.load += more
+            _sink(heap)
+    return [one for one in heap if one.threads]
+
+
+def _runs_less(one: Cpus, other: Cpus) -> bool:
+    return one.load < other.load or (one.load == other.load and one.number < other.number)
+
+
+def _push(heap: list[Cpus], one: Cpus) -> None:
+    """Add to a heap whose first runs least, as :mod:`heapq` does to one of tuples."""
+    at = len(heap)
+    heap.append(one)
+    while at > 0:
+        above = (at - 1) // 2
+        if not _runs_less(one, heap[above]):
+            break
+        heap[at] = heap[above]
+        at = above
+    heap[at] = one
+
+
+def _sink(heap: list[Cpus]) -> None:
+    """Put the first of a heap, which runs more than before, where it belongs."""
+    one, at, end = heap[0], 0, len(heap)
+    while (below := 2 * at + 1) < end:
+        if below + 1 < end and _runs_less(heap[below + 1], heap[below]):
+            below += 1
+        if not _runs_less(heap[below], one):
+            break
+        heap[at] = heap[below]
+        at = below
+    heap[at] = one
 
 
 def pressure(cpus: Iterable[Cpus], *, counts_reclaimers: bool) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import accumulate, compress
-from typing import Final, NamedTuple
+from typing import Final
 
 from oomkit.model import accounting
 from oomkit.model.machine import Machine
@@ -22,6 +22,8 @@ PROBE: Final = "probe/0"
 
 _TO_WHOLE: Final = 1.5 * 2.0**52
 """Added to a number and taken off again it leaves the nearest whole one."""
+
+_SCALES: Final = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 
 _EXACT: Final = 1e12
 """Up to this a product is off by less than 0.001."""
@@ -182,7 +184,9 @@ def rounded(value: float, digits: int) -> float:
     Far enough from the middle between two decimals the nearest one is known, and a division
     of whole numbers rounds once, as reading the decimal does.
     """
-    scale = 1000.0 if digits == 3 else 10000.0
+    if value == 0.0:
+        return value
+    scale = _SCALES[digits]
     wanted = value * scale
     if 0.0 < wanted < _EXACT:
         whole = (wanted + _TO_WHOLE) - _TO_WHOLE
@@ -192,12 +196,12 @@ def rounded(value: float, digits: int) -> float:
     return round(value, digits)
 
 
-class _Row(NamedTuple):
+class _Row:
     """A sample.
 
     Attributes:
         t_s: when, rounded.
-        due_at: after how many intervals it was due; None: it is not a regular one.
+        due_at: after how many intervals it was due; -1: it is not a regular one.
         piece: the piece that it is in.
         part: share of the piece that was over.
         some, full: PSI averages over ten seconds, percent.
@@ -205,14 +209,20 @@ class _Row(NamedTuple):
         answered: rounds of the probe that are over.
     """
 
-    t_s: float
-    due_at: int | None
-    piece: int
-    part: float
-    some: float
-    full: float
-    cpu_busy: float
-    answered: float
+    __slots__ = ("answered", "cpu_busy", "due_at", "full", "part", "piece", "some", "t_s")
+
+    def __init__(
+        self, t_s: float, due_at: int, piece: int, part: float,
+        some: float, full: float, cpu_busy: float, answered: float,
+    ) -> None:  # fmt: skip
+        self.t_s = t_s
+        self.due_at = due_at
+        self.piece = piece
+        self.part = part
+        self.some = some
+        self.full = full
+        self.cpu_busy = cpu_busy
+        self.answered = answered
 
 
 class Sampler:
@@ -366,7 +376,7 @@ class Sampler:
         state = self._state()
         self._piece += 1
         self._pieces[self._piece] = (state, state)
-        self._add_row(self.machine.now, 1.0, due_at=None)
+        self._add_row(self.machine.now, 1.0, due_at=-1)
         for curve in self._live:
             if curve.first <= first:
                 curve.before = values = self._values(curve)
@@ -379,13 +389,13 @@ class Sampler:
 
     def _is_sampled(self, at: float) -> bool:
         """Whether there is a sample at a time (the present, or a later one) already."""
-        return bool(self._rows) and self._rows[-1].t_s >= round(at, 6)
+        return bool(self._rows) and self._rows[-1].t_s >= rounded(at, 6)
 
-    def _add_row(self, at: float, part: float, *, due_at: int | None) -> None:
+    def _add_row(self, at: float, part: float, *, due_at: int) -> None:
         some, full = self.psi.avg10()
         answered = float(self.prober.answered)
         self._rows.append(
-            _Row(round(at, 6), due_at, self._piece, part, some, full, self._cpu_busy, answered)
+            _Row(rounded(at, 6), due_at, self._piece, part, some, full, self._cpu_busy, answered)
         )
 
     def _lengthen_interval(self, end: float) -> None:
@@ -395,16 +405,16 @@ class Sampler:
         while end / self.interval_s > most:
             self.interval_s *= 2
             self._intervals = -(-self._intervals // 2)
-            wanted = [row.due_at is None or row.due_at % 2 == 0 for row in self._rows]
+            wanted = [row.due_at < 0 or row.due_at % 2 == 0 for row in self._rows]
             if not all(wanted):
                 self._keep(wanted)
 
     def _keep(self, wanted: list[bool]) -> None:
         """Drop the samples that are not wanted, of twice as many that were regular."""
-        self._rows = [
-            row if row.due_at is None else row._replace(due_at=row.due_at // 2)
-            for row in compress(self._rows, wanted)
-        ]
+        self._rows = list(compress(self._rows, wanted))
+        for row in self._rows:
+            if row.due_at > 0:
+                row.due_at //= 2
         left = list(dict.fromkeys([row.piece for row in self._rows]))
         self._pieces = {piece: self._pieces[piece] for piece in left}
         before = [0, *accumulate(wanted)]
@@ -480,9 +490,9 @@ class Sampler:
             available_mb=_as_mb(available),
             cached_mb=_as_mb(cached),
             swap_free_mb=_as_mb(swap_free),
-            psi_some_avg10=[round(row.some, 2) for row in self._rows],
-            psi_full_avg10=[round(row.full, 2) for row in self._rows],
-            cpu_busy=[round(row.cpu_busy, 3) for row in self._rows],
+            psi_some_avg10=[rounded(row.some, 2) for row in self._rows],
+            psi_full_avg10=[rounded(row.full, 2) for row in self._rows],
+            cpu_busy=[rounded(row.cpu_busy, 3) for row in self._rows],
             tasks=tasks,
         )
 

@@ -8,7 +8,7 @@ from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_behind_swap, queue_factor, read_takes, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
-from oomkit.model.pools import PoolFlow, PoolFlows
+from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
 from oomkit.model.pressure import Cpus, busy_cpus, pressure
 from oomkit.model.reclaim import Plan, distribute_reclaim
 from oomkit.model.steps import task_demands
@@ -171,7 +171,8 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
         machine.cpus_worth, [d.need for d in rates.demands], [d.weight for d in rates.demands]
     )
     busy = 0.0
-    for demand, got in zip(rates.demands, given, strict=True):
+    for i, demand in enumerate(rates.demands):
+        got = given[i]
         busy += got
         demand.cpus_given = got
         if demand.need > 0.0:
@@ -336,13 +337,13 @@ def _add_flows(demand: Demand, flows: PoolFlows) -> None:
     speed = demand.speed
     for target, rate in demand.new_pages:
         if target is not None:
-            flows[target].new += rate * speed
+            flow_of(flows, target).new += rate * speed
     for pool, rate in demand.refaults:
-        flows[pool].refault += rate * speed
+        flow_of(flows, pool).refault += rate * speed
     if demand.regained and demand.proc is not None and demand.proc.mm.lazy is not None:
-        flows[demand.proc.mm.lazy].release += demand.regained * speed
+        flow_of(flows, demand.proc.mm.lazy).release += demand.regained * speed
     if demand.dirty_file is not None:
-        flows[demand.dirty_file].dirtied += demand.pace * speed
+        flow_of(flows, demand.dirty_file).dirtied += demand.pace * speed
 
 
 def _set_stalls(rates: Rates) -> None:
