@@ -168,13 +168,9 @@ def speed_of(demand: Demand, queue: float) -> float:
     """
     if demand.cpu_share <= 0.0:
         return 0.0
-    longer = read_takes(demand, queue)
+    longer = 1.0 + demand.behind
+    if queue > longer:
+        longer = queue
     waits = longer * demand.sync_io + (longer - 1.0) * demand.async_io
     waits += (queue - 1.0) * demand.swap_io
     return 1.0 / (1.0 / demand.cpu_share + waits)
-
-
-def read_takes(demand: Demand, queue: float) -> float:
-    """How many times longer than alone its reads take."""
-    least = 1.0 + demand.behind
-    return max(least, queue)

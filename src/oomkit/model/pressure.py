@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from oomkit.model.demand import Demand
-from oomkit.model.disk import read_takes
 from oomkit.model.domains import is_inside
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group
@@ -135,7 +134,10 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         thread.asleep = asleep
         thread.stalled = waiting + asleep
     if io > 0.0:
-        waits = speed * read_takes(demand, queue) * io
+        longer = 1.0 + demand.behind
+        if queue > longer:
+            longer = queue
+        waits = speed * longer * io
         left -= thread.stalled
         thread.waits_io = min(left, waits)
     return thread

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
 from oomkit.model.demand import Demand
-from oomkit.model.disk import queue_behind_swap, queue_factor, read_takes, speed_of
+from oomkit.model.disk import queue_behind_swap, queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
@@ -351,7 +351,10 @@ def _set_stalls(rates: Rates) -> None:
     queue = rates.queue
     for demand in rates.demands:
         sync_io = demand.sync_io - demand.first_read_io
-        waits = read_takes(demand, queue) * sync_io + (queue - 1.0) * demand.swap_io
+        longer = 1.0 + demand.behind
+        if queue > longer:
+            longer = queue
+        waits = longer * sync_io + (queue - 1.0) * demand.swap_io
         stall = demand.speed * waits + demand.throttled
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             stall = 1.0 - demand.speed
