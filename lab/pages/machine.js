@@ -175,12 +175,14 @@ const play = newest(async () => {
   const line = command();
   const began = performance.now();
   try {
-    // Both are asked before either is awaited: the picture comes first, the form after it.
+    // All are asked before any is awaited: the picture comes first, the rest and the form after it.
     const playing = now.pinned
       ? ask("compare", { text, sides: [now.pinned, given].map(({ overrides: changed, policy }) => ({ overrides: changed, policy })), seed: now.seed, language: language() })
       : ask("play", { ...given, language: language() });
+    const detailing = ask("details", { language: language() });
     const reading = ask("scenario", { text, overrides: given.overrides });
-    reading.catch(() => {}); // what is wrong with the scenario is said by the other answer, too
+    detailing.catch(() => {}); // what is wrong with the scenario is said by the first answer, too
+    reading.catch(() => {});
     const answer = await playing;
     const runs = answer.runs ?? [answer];
     if (answer.rows) compared(answer.rows);
@@ -188,8 +190,10 @@ const play = newest(async () => {
     byId("faults").replaceChildren();
     byId("toml").removeAttribute("aria-invalid");
     byId("runs").classList.toggle("two", runs.length > 1);
-    byId("runs").replaceChildren(...runs.map((run, i) => panel(run, runs.length > 1 ? [t("Kept"), t("Now")][i] : "")));
+    const panels = runs.map((run, i) => panel(run, runs.length > 1 ? [t("Kept"), t("Now")][i] : ""));
+    byId("runs").replaceChildren(...panels);
     said(t("Played in {} ms.", Math.round(performance.now() - began)));
+    (await detailing).forEach((rest, i) => panels[i].append(...details(runs[i], rest)));
     const made = await reading;
     if (!byId("knobs").contains(document.activeElement)) form(made);
     if (document.activeElement !== byId("toml")) byId("toml").value = made.text;
@@ -277,17 +281,22 @@ function panel(run, name) {
   const events = make("ol", { class: "events" }, run.events.map((one) => make("li", { class: one.kind },
     make("span", { class: "time" }, `${one.t_s.toFixed(1)} s`),
     make("div", {}, make("span", { class: "what", ...inEnglish(one.what) }, one.what), ...one.why.map((why) => make("p", { class: "dim", ...inEnglish(why) }, why))))));
+  return make("section", { class: "run", "aria-label": name || t("run") }, heading, facts, figures, charts(run),
+    make("h3", {}, t("What happened")), events);
+}
+
+// What stands below the picture, and comes once that is on the screen.
+function details(run, rest) {
   const traces = run.kills.length
     ? [make("h3", {}, t("Kills and their traces")), ...run.kills.slice(0, 50).map((kill, i) => make("details", { class: "trace" },
       make("summary", {}, t("{}: {} {}, badness {}, frees {}", kill.at, kill.what, kill.victim, kill.badness, kill.frees)),
-      make("ol", {}, run.traces[i].map((step) => make("li", inEnglish(step), step)))))]
+      make("ol", {}, rest.traces[i].map((step) => make("li", inEnglish(step), step)))))]
     : [];
   if (run.kills.length > 50) traces.push(make("p", { class: "dim" }, t("{} more kills are not listed.", run.kills.length - 50)));
-  const log = run.log.length
-    ? make("details", {}, make("summary", {}, t("The kernel's log, {} lines", run.log.length + run.log_left_out)), make("pre", { tabindex: "0", role: "region", "aria-label": t("Kernel log"), ...inEnglish("") }, run.log.join("\n")))
+  const log = rest.log.length
+    ? make("details", {}, make("summary", {}, t("The kernel's log, {} lines", rest.log.length + rest.log_left_out)), make("pre", { tabindex: "0", role: "region", "aria-label": t("Kernel log"), ...inEnglish("") }, rest.log.join("\n")))
     : make("p", { class: "dim" }, t("The kernel logged nothing."));
-  return make("section", { class: "run", "aria-label": name || t("run") }, heading, facts, figures, charts(run),
-    make("h3", {}, t("What happened")), events, traces, make("h3", {}, t("Kernel log")), log);
+  return [...traces, make("h3", {}, t("Kernel log")), log];
 }
 
 // ---- the page ----

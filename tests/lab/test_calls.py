@@ -118,7 +118,10 @@ def test_a_scenario_is_played_as_the_command_does(oomkit: Command) -> None:
     record = ask("record", text=path.read_text(), **given)
     assert f"{record}\n" == oomkit(*command).stdout
     shown = ask("play", text=path.read_text(), **given)
-    assert len(shown["kills"]) == len(json.loads(record)["kills"]) == len(shown["traces"])
+    (rest,) = ask("details")
+    assert len(shown["kills"]) == len(json.loads(record)["kills"])
+    assert rest["traces"] == [kill["trace"] for kill in json.loads(record)["kills"]]
+    assert rest["log"] == json.loads(record)["log"]
 
 
 def test_two_runs_share_their_axis_and_are_compared() -> None:

@@ -171,9 +171,10 @@ def test_sentences_of_several_parts_are_chinese(text: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.toml")), ids=lambda p: p.stem)
 def test_what_happens_in_a_scenario_is_chinese(path: Path) -> None:
     run = machine.play(path.read_text(), language="zh")
+    (rest,) = machine.details("zh")
     said = [run["outcome"], run["end"], *(means for _, _, means in run["objectives"])]
     said += [text for one in run["events"] for text in (one["what"], *one["why"])]
-    said += [text for trace in run["traces"] for text in trace]
+    said += [text for trace in rest["traces"] for text in trace]
     said += [kill[key] for kill in run["kills"] for key in ("what", "why")]
     # A limit's name and value, and the kernel's last words, are the same in any language.
     names = re.compile(r"(CommitLimit|MemAvailable|total RAM|.*Kernel panic).*|[\w. /]+ = .*")

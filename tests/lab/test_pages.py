@@ -106,9 +106,20 @@ def test_the_model_runs_as_it_was_built(tab: Lab) -> None:
 def test_every_scenario_is_played_as_the_command_plays_it(tab: Lab) -> None:
     different = []
     for path in SCENARIOS:
-        record = to_json(play(read_scenario(str(path)), sample_s=None)).decode()
-        if tab.ask("record", {"text": path.read_text()}) != record:
+        run = play(read_scenario(str(path)), sample_s=None)
+        given: dict[str, Any] = {"text": path.read_text()}
+        if tab.ask("record", given) != to_json(run).decode():
             different.append(path.name)
+        drawn = tab.ask("play", given)
+        (rest,) = tab.ask("details", {})
+        same = (
+            [kill["t"] for kill in drawn["kills"]] == [kill.t_s for kill in run.kills]
+            and rest["traces"] == [list(kill.trace) for kill in run.kills]
+            and rest["log"] == list(run.log[: len(rest["log"])])
+            and len(rest["log"]) + rest["log_left_out"] == len(run.log)
+        )
+        if not same:
+            different.append(f"{path.name}, as it is drawn")
     path = ROOT / "scenarios/database-and-leak.toml"
     run = play(read_scenario(str(path)), policy=find_policy("earlyoom"), sample_s=None)
     given = {"text": path.read_text(), "policy": "earlyoom"}

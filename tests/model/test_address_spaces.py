@@ -8,6 +8,7 @@ from oomkit.model import accounting, address_space
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import PROCESS_PAGES, Proc
+from oomkit.scenario.draws import Drawn
 from oomkit.scenario.format import Step, Task
 from tests.model.test_horizon import machine
 
@@ -15,7 +16,9 @@ from tests.model.test_horizon import machine
 def process(on: Machine, pid: int, *steps: Step, mm: Mm | None = None, **spec: Any) -> Proc:
     """A process that is at its first step."""
     task = Task(name=f"t{pid}", steps=steps or (Step(verb="hold"),), **spec)
-    made = Proc(task, 0, pid, 1, mm or Mm(pid, on.groups.get(task.cgroup or "")), (1.0,))
+    made = Proc(
+        task, 0, pid, 1, mm or Mm(pid, on.groups.get(task.cgroup or "")), Drawn(0.0, (1.0,), ())
+    )
     made.mm.users += 1
     made.state = "run"
     on.add_process(made)

@@ -1,22 +1,21 @@
 """Small parts of the model, each worked out by hand."""
 
-import random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.model import cpu, disk
+from oomkit.model import cpu, disk, sampler
 from oomkit.model.boot import mem_total_pages
 from oomkit.model.demand import Demand, amplification
 from oomkit.model.pools import Group, Mm, Pool, PoolFlow
 from oomkit.model.psi import Psi
 from oomkit.model.reclaim import make_plan
 from oomkit.model.responsiveness import Prober
-from oomkit.model.tasks import draw_scales, nominal_s, step_pace
+from oomkit.model.tasks import nominal_s, step_pace
 from oomkit.scenario.definitions import Probe
-from oomkit.scenario.format import Machine, Step, Task
+from oomkit.scenario.format import Machine, Step
 
 
 def test_psi_is_brought_up_to_date_every_two_seconds_and_a_jiffy() -> None:
@@ -75,7 +74,8 @@ def test_a_long_time_at_once_is_as_many_short_ones() -> None:
 def test_what_one_leaves_is_shared_by_weight(
     cpus: float, needs: list[tuple[float, float]], shares: list[float]
 ) -> None:
-    assert cpu.fair_shares(cpus, needs) == pytest.approx(shares)
+    wants, weights = [need for need, _ in needs], [weight for _, weight in needs]
+    assert cpu.fair_shares(cpus, wants, weights) == pytest.approx(shares)
 
 
 def test_the_weight_of_nice_levels() -> None:
@@ -98,6 +98,8 @@ def demand(**values: float) -> Demand:
     ({"sync_io": 1.0}, 3.0, 0.25), ({"async_io": 1.0}, 1.0, 1.0), ({"async_io": 1.0}, 2.0, 0.5),
     ({"swap_io": 1.0}, 2.0, 0.5), ({"async_io": 1.0, "swap_io": 2.0, "sync_io": 1.0}, 2.0, 1 / 6),
     ({"cpu_share": 0.5, "sync_io": 2.0}, 1.0, 0.25),
+    ({"sync_io": 1.0, "behind": 2.0}, 1.0, 0.25), ({"sync_io": 1.0, "behind": 2.0}, 4.0, 0.2),
+    ({"async_io": 1.0, "behind": 2.0}, 1.0, 1 / 3), ({"swap_io": 1.0, "behind": 2.0}, 1.0, 1.0),
 ])  # fmt: skip
 def test_waits_for_the_disk_slow_a_task(
     values: dict[str, float], queue: float, speed: float
@@ -114,11 +116,31 @@ def test_waits_for_the_disk_slow_a_task(
     ([demand(swap_io=2.0)], 0.0, 1.5),
     ([demand(async_io=1.0)], 0.95, 10.0),  # a tenth is left whatever is written back
     ([demand(async_io=2.0, cpu_share=0.0)], 0.0, 1.0),
+    ([demand(async_io=2.0, behind=1.0)], 0.0, 1.0),  # 2 / (1 + 2) is below 1
+    # (1 / 4 of the disk by one that waits for the writes of the other, 3 / 4 by these)
+    ([demand(async_io=1.0, behind=3.0), demand(swap_io=3.0)], 0.0, 2.0),
+    ([demand(async_io=9.0, behind=0.5)], 0.0, 1.889),  # or as long as the readers have it
 ])  # fmt: skip
 def test_requests_take_as_long_as_leaves_the_disk_busy_and_no_more(
     demands: list[Demand], background: float, queue: float
 ) -> None:
     assert disk.queue_factor(demands, background) == pytest.approx(queue, rel=2e-3)
+
+
+@pytest.mark.parametrize(("demands", "busy"), [
+    ([], 0.0),
+    ([demand(sync_io=0.5, queued_io=0.5)], 0.0),  # nobody swaps out
+    ([demand(swap_io=0.5)], 0.5),
+    ([demand(swap_io=1.0, cpu_share=0.25)], 0.25),
+    ([demand(swap_io=0.75)] * 2, 1.0),  # it can't be more
+    ([demand(swap_io=9.0, cpu_share=0.0)], 0.0),
+    # One that swaps out for what it reads: 1 / (1 + 1 + 4.8 * busy) is busy.
+    ([demand(swap_io=1.0, sync_io=1.0, queued_io=1.0)], 0.2934),
+])  # fmt: skip
+def test_reads_queue_behind_what_is_swapped_out(demands: list[Demand], busy: float) -> None:
+    reader = demand(sync_io=0.3, queued_io=0.6)
+    assert disk.queue_behind_swap([*demands, reader]) == pytest.approx(busy, abs=0.01)
+    assert reader.behind == pytest.approx(2.0 * 4.8 * busy, abs=0.1)  # by twice as many requests
 
 
 @pytest.mark.parametrize(("missing", "cluster", "reads"), [
@@ -192,14 +214,6 @@ def test_the_pace_of_a_step(step: Step, pace: float) -> None:
 ])  # fmt: skip
 def test_how_long_a_step_takes_on_an_idle_machine(step: Step, seconds: float) -> None:
     assert nominal_s(step, 2.0, 1000.0, 100.0) == pytest.approx(seconds)
-
-
-def test_sizes_are_drawn_only_where_a_spread_is_declared() -> None:
-    steps = (Step(verb="exit"),) * 200
-    assert draw_scales(Task(name="x", steps=steps), random.Random(1)) == (1.0,) * 200
-    drawn = draw_scales(Task(name="x", steps=steps, spread=0.4), random.Random(1))
-    assert 0.6 <= min(drawn) < 0.65
-    assert 1.35 < max(drawn) <= 1.4
 
 
 @pytest.mark.parametrize(("machine", "pages"), [
@@ -359,3 +373,18 @@ def test_of_pools_in_use_those_with_most_of_their_pages_go_first_by_swappiness()
     assert plan.anon_share == pytest.approx(0.3)
     assert plan.layers[0].stock == 1990.0
     assert make_plan([], swap_left=0.0, swappiness=60, waiting=0).anon_share == 0.0
+
+
+@given(
+    st.one_of(
+        st.floats(0.0, 1e13),
+        st.floats(0.0, 1.0),
+        # The middles between two decimals, and amounts of pages.
+        st.integers(0, 10**9).map(lambda n: n / 2000),
+        st.integers(0, 10**9).map(lambda n: n / 20000),
+        st.integers(0, 10**9).map(lambda n: n / 256),
+    ),
+    st.sampled_from([2, 3, 4, 6]),
+)
+def test_samples_are_rounded_as_python_rounds(value: float, digits: int) -> None:
+    assert repr(sampler.rounded(value, digits)) == repr(round(value, digits))

@@ -475,3 +475,16 @@ def test_with_the_allocating_task_to_kill_one_that_can_not_be_waits_for_those_th
                 {"name": "a/b", "high": "273M", "swap_max": "141M"}],
     )  # fmt: skip
     assert played.outcome == "completed"
+
+
+@pytest.mark.parametrize(("leak_mb", "took_s"), [(10, 1.25), (620, 7.4)])
+def test_a_reader_waits_behind_what_is_swapped_out(leak_mb: int, took_s: float) -> None:
+    """A 6.12 in QEMU took 7.4 s: of 20 MB/s the reader got 3.3, the leak's swap the rest."""
+    reader = {"name": "reader", "start": "2s", "steps": [{"read": "24M"}]}
+    leak = {"name": "leak", "steps": [{"touch": f"{leak_mb}M", "rate": "150M/s"}, HOLD]}
+    machine = {"ram": "256M", "cpus": 1, "disk": "20M/s", "swap": "600M", "fault_rate": "272M/s"}
+    raw = {"name": "n", "duration": "20s", "machine": machine, "task": [leak, reader]}
+    samples = play(scenario_from(raw), sample_s=0.1).samples
+    rss_mb = samples.tasks["reader/0"].rss_mb
+    last_s = max(t for t, size in zip(samples.t_s, rss_mb, strict=True) if size)
+    assert last_s - 2.0 == pytest.approx(took_s, rel=0.15)

@@ -15,6 +15,7 @@ from oomkit.model.sensors import Counters, Sensors, limit_kb, working_set_kb
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
 from oomkit.model.writeback import dirty_thresholds, write_back
+from oomkit.scenario.draws import Drawn
 from oomkit.scenario.format import Task
 from tests.model.test_horizon import file, flow, machine, still, tmpfs
 
@@ -267,7 +268,7 @@ def test_a_page_needs_address_space_that_is_neither_reserved_nor_charged(
     verb: str, reserved: float, granted: float, needs: bool
 ) -> None:
     """Only heaps are reserved beforehand."""
-    proc = Proc(Task(name="x", steps=()), 1, 100, 1, Mm(1, None), ())
+    proc = Proc(Task(name="x", steps=()), 1, 100, 1, Mm(1, None), Drawn(0.0, (), ()))
     proc.verb, proc.mm.reserved, proc.granted = verb, reserved, granted
     assert proc.needs_address_space is needs
 
@@ -281,7 +282,7 @@ def test_full_swap_is_used_again_from_a_batch_of_slots(swap: int, batch: float) 
 def test_what_no_address_space_sees_any_more_of_a_fork_is_free() -> None:
     on = machine()
     mm = Mm(1, None)
-    on.add_process(Proc(Task(name="x", steps=()), 1, 100, 1, mm, ()))
+    on.add_process(Proc(Task(name="x", steps=()), 1, 100, 1, mm, Drawn(0.0, (), ())))
     pool = on.cow_pool(None)
     pool.resident, pool.swapped = 90.0, 10.0
     free = on.free

@@ -203,7 +203,7 @@ def test_the_disk_is_swapped_to_when_zram_is_full() -> None:
     engine.run()
     assert max(zram for zram, _ in seen) == pytest.approx(200 * MB, abs=2.0)
     assert max(disk for _, disk in seen) == pytest.approx(100 * MB, abs=260.0)
-    assert all(disk < 1.0 for zram, disk in seen if 0.0 < zram < 199 * MB and not engine.oom.log)
+    assert all(disk < 1.0 for zram, disk in seen if 0.0 < zram < 199 * MB and not engine.oom.log())
     assert engine.machine.zram_held == pytest.approx(0.0, abs=1e-6)
 
 

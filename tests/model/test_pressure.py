@@ -11,6 +11,7 @@ from oomkit.model.pools import Mm
 from oomkit.model.pressure import Cpus, Thread, busy_cpus, pressure, pressure_in
 from oomkit.model.tasks import Proc
 from oomkit.scenario import scenario_from
+from oomkit.scenario.draws import Drawn
 from oomkit.scenario.format import Step, Task
 from tests.model.test_horizon import machine
 
@@ -80,8 +81,8 @@ def test_who_reclaims_but_waits_for_its_cpu_could_not_work(counts: bool, full: f
         "name": "n", "machine": {"ram": "512M"}, "cgroup": [{"name": "g"}],
         "task": [{"name": "t", "steps": [{"hold": "forever"}]}],
     })).groups["g"]  # fmt: skip
-    inside = Proc(Task(name="x", steps=()), 1, 100, 1, Mm(1, group), ())
-    outside = Proc(Task(name="y", steps=()), 2, 101, 1, Mm(2, None), ())
+    inside = Proc(Task(name="x", steps=()), 1, 100, 1, Mm(1, group), Drawn(0.0, (), ()))
+    outside = Proc(Task(name="y", steps=()), 2, 101, 1, Mm(2, None), Drawn(0.0, (), ()))
     threads = [
         thread(reclaims=0.25, waiting=0.75, proc=inside), thread(works=1.0, proc=outside),
         thread(reclaims=0.5),
@@ -104,7 +105,7 @@ def demand(
     on: Machine, *, cpus: float, kernel: float = 0.0, stall: float = 0.0, **more: float
 ) -> Demand:
     spec = Task(name="x", threads=int(more.pop("threads", 1)), steps=(Step(verb="work"),))
-    made = Demand(Proc(spec, 1, 100, 1, Mm(1, None), ()))
+    made = Demand(Proc(spec, 1, 100, 1, Mm(1, None), Drawn(0.0, (), ())))
     made.domain = Domain(None, on.pools())
     made.cpus, made.kernel_cpus, made.stall = cpus, kernel, stall
     made.speed = made.cpu_share = 1.0

@@ -12,6 +12,7 @@ from oomkit.model.pools import Mm
 from oomkit.model.tasks import Proc
 from oomkit.model.timers import Timers
 from oomkit.scenario import Run, scenario_from
+from oomkit.scenario.draws import Drawn
 from oomkit.scenario.format import Step, Task
 from tests.model.test_address_spaces import holding
 from tests.model.test_horizon import machine
@@ -81,7 +82,7 @@ def test_processes_are_found_by_id_and_orphans_belong_to_init() -> None:
             del parents[gone]
             parents = {one: 1 if parent == gone else parent for one, parent in parents.items()}
         parent = draw.choice([1, *parents])
-        proc = Proc(spec, pid, pid, parent, Mm(pid, None), (1.0,))
+        proc = Proc(spec, pid, pid, parent, Mm(pid, None), Drawn(0.0, (1.0,), ()))
         proc.state = "run"
         proc.mm.users = 1
         machine.add_process(proc)
@@ -103,7 +104,9 @@ def test_an_exit_is_waited_for_where_its_memory_is_charged() -> None:
     })  # fmt: skip
     machine = Machine(scenario)
     inside, outside = (
-        Proc(task, 0, pid, 1, Mm(pid, machine.groups.get(task.cgroup or "")), (1.0,))
+        Proc(
+            task, 0, pid, 1, Mm(pid, machine.groups.get(task.cgroup or "")), Drawn(0.0, (1.0,), ())
+        )
         for pid, task in enumerate(scenario.tasks, 100)
     )
     machine.procs += [inside, outside]

@@ -140,7 +140,7 @@ def test_work_goes_over_what_the_task_has_in_its_order(
     A fifth of its own is in swap: as many refaults, a page of 8 read at a time used.
     """
     on = quick()
-    on.free = 100.0
+    on.free, on.swap_full = 100.0, True
     proc = holding(at(on, "work", threads=3, **step), 800.0, 200.0)
     mm = proc.mm
     mm.shmem.resident = 200.0
@@ -187,6 +187,23 @@ def test_what_is_read_besides_stays_where_nothing_is_reclaimed(
     on.free = on.reclaim_mark() + 0.5 + free
     pool = Pool("anon", on.groups[group] if group else None)
     assert reads_a_page(on, pool, 0.5) == pytest.approx(reads)
+
+
+@pytest.mark.parametrize(("idle", "vm", "full", "reads"), [
+    ({"file": 100.0}, {}, False, 1.0), ({"file": 30.0}, {}, False, 8.0 / 4.5),
+    ({"anon": 100.0}, {}, False, 1.0), ({"anon": 100.0}, {}, True, 8.0 / 4.5),
+    ({"anon": 100.0}, {"swappiness": 0}, False, 8.0 / 4.5),
+])  # fmt: skip
+def test_what_is_read_besides_stays_while_pages_in_no_use_are_reclaimed(
+    idle: dict[str, float], vm: dict[str, int], *, full: bool, reads: float
+) -> None:
+    on = quick(vm=vm)
+    on.free = 0.0
+    on.swap_full = full
+    on.file("f", None).resident = idle.get("file", 0.0)
+    on.tmpfs_of(None).resident = idle.get("anon", 0.0)
+    mark_working_sets(on)
+    assert reads_a_page(on, on.file("used", None), 0.5) == pytest.approx(reads)
 
 
 def test_who_stands_still_wants_nothing() -> None:
@@ -285,7 +302,11 @@ def test_the_probe_has_its_part_of_the_cpus(wants: list[tuple[float, float]], sh
     """Two CPUs, by weight; a task weighs on one CPU's part of it at most."""
     on = quick()
     assert on.cpus_worth == 2.0
-    assert probed(on, cpu_wants=wants) == pytest.approx(on.probe.cpu_s / share)
+    demands = []
+    for need, weight in wants:
+        demands.append(Demand(None))
+        demands[-1].need, demands[-1].weight = need, weight
+    assert probed(on, demands=demands) == pytest.approx(on.probe.cpu_s / share)
 
 
 def test_the_probe_gets_no_page_where_none_is_left() -> None:

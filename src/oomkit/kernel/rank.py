@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from oomkit.kernel.badness import badness_of_killable, oom_score, score_control, unkillable
+from oomkit.kernel.badness import oom_score, score_control, scored, unkillable
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.oom_control import OomControl, in_memcg
@@ -34,18 +34,22 @@ class Ranked(Record, frozen=True, kw_only=True):
 
 def eligible_by_badness(oc: OomControl) -> list[tuple[int, Task]]:
     """The candidates, worst first; equals in the order in which the rules take them."""
-    scored = [(badness_of_killable(t, oc), t) for t in oc.candidates() if unkillable(t, oc) is None]
+    return _worst_first(scored(oc), oc)
+
+
+def _worst_first(found: list[tuple[int, Task]], oc: OomControl) -> list[tuple[int, Task]]:
+    """Sort candidates that stand in the order in which the selection loop meets them."""
     if oc.last_of_equals:
-        scored.reverse()
-    scored.sort(key=lambda pair: -pair[0])
-    asked = [pair for pair in scored if pair[1].oom_origin]
+        found.reverse()
+    found.sort(key=lambda pair: -pair[0])
+    asked = [pair for pair in found if pair[1].oom_origin]
     if not asked or oc.rules.origin not in ("returned_first", "selected_first"):
-        return scored
+        return found
     # A task marked to die first is chosen at any badness: the first met, from 3.8 on the last.
     order = {task.pid: place for place, task in enumerate(oc.candidates())}
     last = oc.rules.origin == "selected_first"
     asked.sort(key=lambda pair: order[pair[1].pid], reverse=last)
-    return asked + [pair for pair in scored if not pair[1].oom_origin]
+    return asked + [pair for pair in found if not pair[1].oom_origin]
 
 
 def rank(snapshot: Snapshot, allocation: Allocation, rules: RuleSet) -> tuple[Ranked, ...]:
@@ -108,8 +112,8 @@ def nearly_as_bad(
     """
     oc = control_for(snapshot, allocation, rules)
     point = {"pages": (oc.total_pages or 0) // 1000, "permille": 1, "classic": 0}[rules.badness]
-    found = eligible_by_badness(oc)
-    return [one for one in found if one[0] == points or abs(one[0] - points) < point]
+    near = [one for one in scored(oc) if one[0] == points or abs(one[0] - points) < point]
+    return _worst_first(near, oc)
 
 
 def asker_dies(snapshot: Snapshot, decision: Decision, asker: int | None) -> bool:

@@ -19,6 +19,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "explain_records": logs.records,
     "scenario": machine.scenario,
     "play": machine.play,
+    "details": machine.details,
     "outcome": machine.outcome,
     "record": machine.record,
     "compare": machine.compare,

@@ -1,17 +1,18 @@
 """Scenarios played for a page: curves, events, figures."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from oomkit.kernel.versions import history
 from oomkit.lab.chinese import sentences, spoken
 from oomkit.model import play as play_model
+from oomkit.model.play import play_without_log
 from oomkit.policy import builtin
 from oomkit.policy.read import policy_from
 from oomkit.policy.records import Policy
 from oomkit.printable import printable
-from oomkit.records import to_json
+from oomkit.records import replace, to_json
 from oomkit.render.quantities import outcome_of, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.read import ScenarioError, scenario_from, walk_tasks
@@ -121,7 +122,7 @@ def play(
     seed: int = 0,
     language: str = "en",
 ) -> dict[str, Any]:
-    """Play a scenario; see :func:`shown`.
+    """Play a scenario; see :func:`shown`. The rest of it is what :func:`details` returns.
 
     Args:
         text: TOML.
@@ -135,7 +136,37 @@ def play(
         ModelError: the machine can't be played.
     """
     made = read(text, overrides)
-    return shown(_drawn(made, policy, seed), made, language=language)
+    run, log = _drawn(made, policy, seed)
+    _last[:] = [(run, log)]
+    return shown(run, made, language=language)
+
+
+def details(language: str = "en") -> list[dict[str, Any]]:
+    """What no picture shows of the runs that were played last: traces of kills, kernel logs.
+
+    Args:
+        language: ``en`` or ``zh``.
+
+    Returns:
+        For each run, in their order.
+    """
+    found = []
+    for run, log in _last:
+        lines = log()
+        found.append(
+            {
+                "traces": [
+                    [spoken(printable(line), language) for line in kill.trace] for kill in run.kills
+                ],
+                "log": [printable(line.expandtabs()) for line in lines[:MAX_LOG_LINES]],
+                "log_left_out": max(len(lines) - MAX_LOG_LINES, 0),
+            }
+        )
+    return found
+
+
+_last: list[tuple[Run, Callable[[], tuple[str, ...]]]] = []
+"""The runs that were played last, and what writes their logs."""
 
 
 def record(
@@ -169,7 +200,10 @@ def compare(
         ModelError: one of the machines can't be played.
     """
     made = [read(text, side.get("overrides", ())) for side in sides]
-    runs = [_drawn(one, side.get("policy"), seed) for one, side in zip(made, sides, strict=True)]
+    _last[:] = [
+        _drawn(one, side.get("policy"), seed) for one, side in zip(made, sides, strict=True)
+    ]
+    runs = [run for run, _ in _last]
     end_s = max(run.ended_s for run in runs)
     return {
         "runs": [
@@ -222,11 +256,15 @@ def _played(made: Scenario, policy: str | None, seed: int) -> Run:
     return play_model(made, policy=_policy(policy), seed=seed, sample_s=None)
 
 
-def _drawn(made: Scenario, policy: str | None, seed: int) -> Run:
-    """The run with as many samples as a picture can show."""
-    return play_model(
+def _drawn(
+    made: Scenario, policy: str | None, seed: int
+) -> tuple[Run, Callable[[], tuple[str, ...]]]:
+    """The run with as many samples as a picture can show, and what writes its log."""
+    run, log = play_without_log(
         made, policy=_policy(policy), seed=seed, sample_s=None, most_samples=MAX_SAMPLES
     )
+    # How a panic is told is what the kernel logged.
+    return (replace(run, log=log()) if run.outcome == "panicked" else run), log
 
 
 def _policy(name: str | None) -> Policy | None:
@@ -236,7 +274,7 @@ def _policy(name: str | None) -> Policy | None:
 
 
 def shown(run: Run, made: Scenario, end_s: float = 0.0, *, language: str = "en") -> dict[str, Any]:
-    """What a page draws of a run: rows of curves, events, figures, the kernel's log.
+    """What a page draws of a run: rows of curves, events, figures.
 
     Args:
         run: the record.
@@ -253,7 +291,7 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0, *, language: str = "en")
     names = rows.task_names(run, found)
     groups, limits = rows.cgroup_rows(run, made, found)
     use = uses(run, made)
-    *events, end = happenings(run, made)
+    *events, end = happenings(run, made, known=found, use=use)
     return {
         "title": title if language == "en" else sentences().get(title, title),
         "kernel": printable(run.kernel),
@@ -295,15 +333,12 @@ def shown(run: Run, made: Scenario, end_s: float = 0.0, *, language: str = "en")
             one | {key: said(one[key]) for key in ("what", "badness", "why")}
             for one in rows.kill_rows(run, found)
         ],
-        "traces": [[said(printable(line)) for line in kill.trace] for kill in run.kills],
         "freezes": rows.freeze_rows(run),
         "events": [
             {"t_s": one.t_s, "kind": one.kind, "what": said(one.what), "why": said(one.why)}
             for one in events
         ],
         "objectives": [(field, value, said(means)) for field, value, means in objective_rows(run)],
-        "log": [printable(line.expandtabs()) for line in run.log[:MAX_LOG_LINES]],
-        "log_left_out": max(len(run.log) - MAX_LOG_LINES, 0),
     }
 
 

@@ -3,12 +3,11 @@
 from typing import Final
 
 from oomkit.model import address_space
-from oomkit.model.demand import Demand
+from oomkit.model.demand import READ_AHEAD_PAGES, Demand
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Pool, PoolFlow
 from oomkit.model.reclaim import BATCH_PAGES, IN_FLIGHT_PAGES, Layer
 from oomkit.model.solve import Rates
-from oomkit.model.steps import READ_AHEAD_PAGES
 from oomkit.model.tasks import PAGE, Proc
 from oomkit.model.writeback import dirty_thresholds
 from oomkit.scenario.sums import added
@@ -262,7 +261,9 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
     if done <= 0.0:
         return
     left = proc.step_left - done
-    proc.step_left = max(0.0, left)
+    if left < 0.0:
+        left = 0.0
+    proc.step_left = left
     mm = proc.mm
     mm.tables += demand.tables * demand.speed * seconds
     verb = proc.verb
@@ -305,7 +306,8 @@ def _advance_pool(machine: Machine, pool: Pool, flow: PoolFlow, seconds: float) 
     pool.resident += net * seconds
     if pool.is_file:
         pool.dirty += (flow.dirtied - flow.cleaned) * seconds
-        pool.peak_resident = max(pool.peak_resident, pool.resident)
+        if pool.resident > pool.peak_resident:
+            pool.peak_resident = pool.resident
         if pool.dirty < 0.0:
             pool.resident += pool.dirty
             pool.dirty = 0.0

@@ -1,9 +1,6 @@
 """Sharing CPUs among tasks by weight (the fair scheduler, seen as a fluid)."""
 
-from collections.abc import Sequence
 from typing import Final
-
-from oomkit.scenario.sums import added
 
 NICE_0_WEIGHT: Final = 1024.0
 
@@ -13,33 +10,41 @@ def nice_weight(nice: int) -> float:
     return float(NICE_0_WEIGHT / 1.25**nice)
 
 
-def fair_shares(cpus: float, needs: Sequence[tuple[float, float]]) -> list[float]:
+def fair_shares(cpus: float, needs: list[float], weights: list[float]) -> list[float]:
     """CPUs each task gets.
 
     Args:
         cpus: number of CPUs.
-        needs: for each task the CPUs it could use and its weight.
+        needs: for each task the CPUs it could use.
+        weights: and its weight.
 
     Returns:
         At most what each could use, at most ``cpus`` in all; CPU time that one leaves is shared
         among the others by weight.
     """
-    given = [need for need, _ in needs]
-    if added(given) <= cpus:
+    given = needs[:]
+    order: list[tuple[float, int]] = []
+    wanted = left_weight = 0.0
+    for i, need in enumerate(needs):
+        wanted += need
+        if need > 0.0:
+            left_weight += weights[i]
+            order.append((need / weights[i], i))
+    if wanted <= cpus:
         return given
-    ratios = [need / w for need, w in needs]
+    # Python's own comparison of tuples: a function as the key is called for each.
+    order.sort()
     left = cpus
-    left_weight = added([w for need, w in needs if need > 0])
-    for i in sorted(range(len(needs)), key=ratios.__getitem__):
-        need, w = needs[i]
-        if need <= 0:
-            continue
-        share = max(left, 0.0) * w / left_weight
+    for _, i in order:
+        need, weight = needs[i], weights[i]
+        if left < 0.0:
+            left = 0.0
+        share = left * weight / left_weight
         if share < need:
             need = share
-        given[i] = need
+            given[i] = need
         left -= need
-        left_weight -= w
-        if left_weight <= 0:
+        left_weight -= weight
+        if left_weight <= 0.0:
             break
     return given

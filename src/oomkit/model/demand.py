@@ -1,13 +1,24 @@
 """What a task wants of the machine and gets, and what pages that come back from disk cost it."""
 
+from typing import Final
+
 from oomkit.model.domains import AT_LIMIT_PAGES, Domain
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.tasks import Proc
 
-Refaults = tuple[float, float, float, float]
+READ_AHEAD_PAGES: Final = 32
+"""Pages of a file that are read at a time (``VM_READAHEAD_PAGES``)."""
+
+Refaults = tuple[float, float, float, float, float]
 """What going over a pool costs a second: pages that come back, CPUs, seconds of disk time for pages
-that were never in memory, seconds of disk time for the others."""
+that were never in memory, seconds of disk time for the others, and both by the number of requests
+(:attr:`Demand.queued_io`)."""
+
+
+_NO_NEW_PAGES: Final[list[tuple[Pool | None, float]]] = []
+_NO_PARTS: Final[list[tuple[Pool, float]]] = []
+"""Nobody adds to them: most tasks' demands have none of what they stand for."""
 
 
 class Demand:
@@ -34,9 +45,20 @@ class Demand:
         sync_io: seconds of disk time it waits for.
         first_read_io: the part of them for pages that were never in memory: to PSI no stall.
         async_io: seconds of disk time for it that it does not wait for.
+        queued_io: seconds of disk time of all it reads, as if each request were a window of
+            read-ahead: a smaller one waits for its turn as long.
+        behind: by how many times their own time writes to swap that were queued before delay its
+            reads.
         swap_io: seconds of disk time for what is swapped out to make room for it.
+        reading_io: the two of reading; this and the next three where
+            :func:`~oomkit.model.disk.queue_factor` has set them.
+        io: all three.
+        slowness: how many times longer than at full speed its CPUs make it take.
+        least: how many times longer than alone its reads take in any case.
         kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
+        need: CPUs it could use.
+        weight: by which CPUs are shared.
         cpu_share: share of full speed its CPUs allow.
         cpus_given: CPUs it gets.
         speed: share of full speed it reaches.
@@ -45,37 +67,44 @@ class Demand:
     """
 
     __slots__ = (
-        "alloc_rate", "async_io", "cow_left", "cow_rate", "cpu_share", "cpus", "cpus_given",
-        "dirty_file", "domain", "first_read_io", "kernel_cpus", "new_pages", "pace",
-        "pages_alike", "passes", "proc", "refaults", "regained", "shared", "speed", "stall",
-        "swap_io", "sync_io", "tables", "throttled",
+        "alloc_rate", "async_io", "behind", "cow_left", "cow_rate", "cpu_share", "cpus",
+        "cpus_given", "dirty_file", "domain", "first_read_io", "io", "kernel_cpus", "least", "need",
+        "new_pages", "pace", "pages_alike", "passes", "proc", "queued_io", "reading_io", "refaults",
+        "regained", "shared", "slowness", "speed", "stall", "swap_io", "sync_io", "tables",
+        "throttled", "weight",
     )  # fmt: skip
 
     domain: Domain
 
     def __init__(self, proc: Proc | None) -> None:
         self.proc = proc
-        self.new_pages: list[tuple[Pool | None, float]] = []
-        self.refaults: list[tuple[Pool, float]] = []
+        self.new_pages = _NO_NEW_PAGES
+        self.refaults = _NO_PARTS
         self.dirty_file: Pool | None = None
         self.pace = self.cpus = self.tables = self.cow_rate = self.cow_left = 0.0
         self.alloc_rate = self.sync_io = self.first_read_io = self.async_io = 0.0
         self.swap_io = self.cpu_share = self.cpus_given = self.speed = self.stall = 0.0
         self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
-        self.throttled = 0.0
-        self.shared: list[tuple[Pool, float]] = []
+        self.throttled = self.queued_io = self.behind = self.need = 0.0
+        self.reading_io = self.io = self.slowness = self.least = 0.0
+        self.weight = 1.0
+        self.shared = _NO_PARTS
 
     def add_refaults(self, pool: Pool, costs: Refaults) -> None:
         """Add the refaults of going over a pool, with what they cost."""
-        pages, cpus, first_read_io, reread_io = costs
+        pages, cpus, first_read_io, reread_io, queued_io = costs
         if pages <= 0.0:
             return
-        self.refaults.append((pool, pages))
+        if self.refaults:
+            self.refaults.append((pool, pages))
+        else:
+            self.refaults = [(pool, pages)]
         self.cpus += cpus
         self.first_read_io += first_read_io
         self.sync_io += first_read_io
         self.sync_io += reread_io
         self.alloc_rate += pages
+        self.queued_io += queued_io
 
 
 def refaults_of(machine: Machine, pool: Pool, rate: float, missing: float) -> Refaults:
@@ -102,19 +131,31 @@ def refaults_of(machine: Machine, pool: Pool, rate: float, missing: float) -> Re
     if evicted > 0.0:
         reads = rate * evicted * reads_a_page(machine, pool, evicted)
         reread_io = reads / machine.disk_pages_s
-    return pages, cpus, first_read_io, reread_io
+    queued_io = first_read_io + reread_io
+    if queued_io > 0.0 and not pool.is_file:
+        queued_io *= READ_AHEAD_PAGES / swap_cluster(machine)
+    return pages, cpus, first_read_io, reread_io, queued_io
+
+
+def swap_cluster(machine: Machine) -> int:
+    """Pages that are read from swap at a time, those that are wanted among them."""
+    cluster: int = 1 << machine.knobs.get("page-cluster", 3)
+    return cluster
 
 
 def reads_a_page(machine: Machine, pool: Pool, missing: float) -> float:
     """Disk reads for one page of a pool that is needed, where a share of them is missing.
 
-    Where nothing is reclaimed, what a fault reads besides is still there when it is needed.
+    Where nothing is reclaimed, or pages in no use are, what a fault reads besides is still there
+    when it is needed.
     """
-    if machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
-        group = pool.group
-        if group is None or not any(one.is_limited for one in group.ancestry):
+    group = pool.group
+    if group is None or not any(one.is_limited for one in group.ancestry):
+        if machine.free > machine.reclaim_mark() + AT_LIMIT_PAGES:
             return 1.0
-    return amplification(missing, 1 << machine.knobs.get("page-cluster", 3))
+        if machine.spares_used():
+            return 1.0
+    return amplification(missing, swap_cluster(machine))
 
 
 def amplification(missing: float, cluster: int) -> float:

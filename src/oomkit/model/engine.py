@@ -135,9 +135,13 @@ class Engine:
         lifecycle.start_forked()
         if lifecycle.waiting_starts:
             lifecycle.retry_starts()
-        running = [p for p in self.machine.procs if p.state == "run" and not p.frozen]
-        for proc in running:
-            if proc.step_left <= _DONE and _step_is_done(proc):
+        due = [
+            proc
+            for proc in self.machine.procs
+            if proc.step_left <= _DONE and proc.state == "run" and not proc.frozen
+        ]
+        for proc in due:
+            if _step_is_done(proc):
                 lifecycle.finish_step(proc)
         lifecycle.start_forked()
         self._refuse_mappings()

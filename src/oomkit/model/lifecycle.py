@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from oomkit.kernel.counters import uncounted_pages
@@ -11,8 +12,9 @@ from oomkit.model.domains import is_inside
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.reclaim import reclaim_now
-from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc, draw_scales, nominal_s
+from oomkit.model.tasks import PAGE, PROCESS_PAGES, Proc, nominal_s
 from oomkit.model.timers import Timers
+from oomkit.scenario.draws import Drawn, draw
 from oomkit.scenario.format import Step, Task
 from oomkit.scenario.record import Denied, Kill
 
@@ -74,19 +76,25 @@ class Lifecycle:
 
     # Starting.
 
-    def schedule(self, task: Task, at_s: float, parent: Proc | None = None) -> None:
+    def schedule(
+        self,
+        task: Task,
+        at_s: float,
+        parent: Proc | None = None,
+        drawn: tuple[Drawn, ...] | None = None,
+    ) -> None:
         """Schedule the start of a task entry's processes.
 
         Args:
             task: the entry.
             at_s: what its start times count from, seconds since the start.
             parent: the process whose children they are; None: init.
+            drawn: what was drawn for them; None: nothing yet.
         """
-        for i in range(task.count):
-            late = self.rng.random() * task.jitter_s if task.jitter_s else 0.0
-            start = at_s + task.start_s + i * task.every_s + late
+        for i, one in enumerate(draw(task, self.rng) if drawn is None else drawn):
+            start = at_s + task.start_s + i * task.every_s + one.late_s
             self.pending_starts += 1
-            self.timers.call_at(start, lambda: self._start_or_wait(task, parent))
+            self.timers.call_at(start, partial(self._start_or_wait, task, parent, one))
 
     def retry_starts(self) -> None:
         """Try again to start the processes that wait for memory."""
@@ -118,15 +126,15 @@ class Lifecycle:
                     machine.committed -= pool.charged
                     pool.resident = pool.swapped = pool.charged = 0.0
 
-    def _start_or_wait(self, task: Task, parent: Proc | None) -> None:
+    def _start_or_wait(self, task: Task, parent: Proc | None, drawn: Drawn) -> None:
         if task.cgroup and self._is_evicted(self.machine.groups.get(task.cgroup)):
             self.pending_starts -= 1
             return
         if self.machine.free < self._headroom() + Mm.BASE_TABLES + PROCESS_PAGES:
-            self.waiting_starts.append(lambda: self._start_or_wait(task, parent))
+            self.waiting_starts.append(partial(self._start_or_wait, task, parent, drawn))
             return
         self.pending_starts -= 1
-        self._start(task, parent)
+        self._start(task, parent, drawn)
 
     def _headroom(self) -> float:
         """Pages that have to be left free when a process is created."""
@@ -135,13 +143,13 @@ class Lifecycle:
         spared = marks.floor_pages - marks.min_pages / 2.0
         return min(spared, machine.total / 64.0) + _HEADROOM_PAGES
 
-    def _start(self, task: Task, parent: Proc | None) -> None:
+    def _start(self, task: Task, parent: Proc | None, drawn: Drawn) -> None:
         ppid = parent.pid if parent is not None and parent.alive else 1
-        proc = self._new_process(task, ppid, self._address_space(task))
+        proc = self._new_process(task, ppid, self._address_space(task), drawn)
         proc.program = self._program(task)
         self.run_steps(proc)
-        for child in task.children:
-            self.schedule(child, self.machine.now, proc)
+        for child, its in zip(task.children, drawn.children, strict=True):
+            self.schedule(child, self.machine.now, proc, its)
 
     def _address_space(self, task: Task) -> Mm:
         if task.shares_mm_with is not None:
@@ -159,14 +167,14 @@ class Lifecycle:
         pool.size = max(pool.size, task.program_bytes / PAGE)
         return pool
 
-    def _new_process(self, task: Task, ppid: int, mm: Mm) -> Proc:
+    def _new_process(self, task: Task, ppid: int, mm: Mm, drawn: Drawn) -> Proc:
         machine = self.machine
         instance = self._instances.get(task.name, 0)
         self._instances[task.name] = instance + 1
-        proc = Proc(task, instance, self._next_pid, ppid, mm, draw_scales(task, self.rng))
+        proc = Proc(task, instance, self._next_pid, ppid, mm, drawn)
         proc.nominal = tuple(
             nominal_s(step, scale, machine.fault_pages_s, machine.disk_pages_s)
-            for step, scale in zip(task.steps, proc.scales, strict=True)
+            for step, scale in zip(task.steps, drawn.scales, strict=True)
         )
         self._next_pid += 1
         mm.users += 1
@@ -305,10 +313,9 @@ class Lifecycle:
             mm.charged -= charge
             copy.charged = charge
             address_space.copy_on_write(self.machine, mm, copy)
-            child = self._new_process(parent.spec, parent.pid, copy)
+            child = self._new_process(parent.spec, parent.pid, copy, parent.drawn)
             child.program = parent.program
             child.oom_score_adj, child.oom_adj = parent.oom_score_adj, parent.oom_adj
-            child.scales = parent.scales
             child.loop = parent.loop
             child.done_s = parent.done_s
             child.step = parent.step + 1
@@ -401,4 +408,4 @@ class Lifecycle:
         if proc.spec.restart_s is not None:
             self.pending_starts += 1
             at_s = machine.now + proc.spec.restart_s
-            self.timers.call_at(at_s, lambda: self._start_or_wait(proc.spec, None))
+            self.timers.call_at(at_s, partial(self._start_or_wait, proc.spec, None, proc.drawn))

@@ -20,7 +20,6 @@ from oomkit.model.tasks import HUGE_PAGE, PAGE, PROCESS_PAGES, Proc
 from oomkit.records import field_names
 from oomkit.scenario.definitions import probe_of
 from oomkit.scenario.format import Scenario
-from oomkit.scenario.sums import added
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
@@ -37,6 +36,9 @@ ZRAM_OVERHEAD: Final = 0.018
 Measured there with pages of which a third is random: ``mem_used_total`` was 0.348 of
 ``orig_data_size``.
 """
+
+_FEW_PAGES: Final = 32.0
+"""A batch of reclaim."""
 
 _RECENT_S: Final = 10.0
 """A task that took memory within this time before memory ran low counts as growing."""
@@ -66,6 +68,7 @@ class Machine:
             since.
         boost: by how many pages the watermarks are boosted.
         swap_full: swap ran full and no batch of slots has come free since.
+        spares: what :meth:`spares_used` found; None: not known for the present working sets.
         cpus: number of CPUs.
         cpus_worth: how many CPUs' work they do together.
         disk_pages_s: the disk's bandwidth, pages a second.
@@ -112,6 +115,7 @@ class Machine:
         self.kswapd_awake = False
         self.boost = 0.0
         self.swap_full = False
+        self.spares: bool | None = None
         self.cpus = spec.cpus
         worth = spec.cpus_worth
         self.cpus_worth = float(spec.cpus) if worth is None else min(worth, float(spec.cpus))
@@ -280,7 +284,11 @@ class Machine:
 
     def swap_used(self) -> float:
         """Swap in use."""
-        return added([pool.swapped for pool in self.pools()]) if self.swap_total else 0.0
+        used = 0.0
+        if self.swap_total:
+            for pool in self.pools():
+                used += pool.swapped
+        return used
 
     def swap_left(self) -> float:
         """Free swap."""
@@ -327,6 +335,21 @@ class Machine:
         if self.kswapd_awake:
             return watermarks.goal_pages + self.boost
         return float(watermarks.wake_pages)
+
+    def spares_used(self) -> bool:
+        """Whether pages in no use can be reclaimed, so that those in use stay.
+
+        Of pools as :func:`~oomkit.model.working_sets.mark_working_sets` left them.
+        """
+        known = self.spares
+        if known is None:
+            swaps = self.sysctl.swappiness > 0 and not self.swap_full and self.swap_left() >= 1.0
+            unused = 0.0
+            for pool in self.pools():
+                if (pool.is_file or swaps) and pool.resident > pool.hot:
+                    unused += pool.resident - pool.hot
+            known = self.spares = unused > _FEW_PAGES
+        return known
 
     def uptime_s(self) -> float:
         """Seconds since the machine was booted."""

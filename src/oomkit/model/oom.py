@@ -22,12 +22,15 @@ _SYSCALLS: Final = {"read": "read", "write": "write", "tmpfs": "write"}
 """Steps whose memory is allocated in a system call, which fails, not in a page fault."""
 
 
+_MOST_UNWRITTEN_TASKS: Final = 10_000
+"""So that what the log is written from takes no more than some megabytes."""
+
+
 class OomKiller:
     """Calls the kernel's rules when a domain is out of memory.
 
     Attributes:
         panic: the panic's message; None while the machine runs.
-        log: the kernel's log of the run, in the chosen version's own format.
     """
 
     def __init__(self, machine: Machine, lifecycle: Lifecycle, timers: Timers) -> None:
@@ -35,7 +38,9 @@ class OomKiller:
         self.lifecycle = lifecycle
         self.timers = timers
         self.panic: str | None = None
-        self.log: list[str] = []
+        self._log: list[str] = []
+        self._unwritten: list[tuple[Snapshot, Allocation, Decision, float]] = []
+        self._unwritten_tasks = 0
         self._unresolved: dict[Group | None, int] = {}
         """The machine's change count when no victim was found: to decide again would end alike."""
         self._logged_pids: set[int] = set()
@@ -115,7 +120,7 @@ class OomKiller:
         snapshot = take_snapshot(self.machine)
         decision = decide(snapshot, allocation, self.machine.rules)
         if decision.action in ("panic", "kill"):
-            self._write_report(snapshot, allocation, decision)
+            self._report(snapshot, allocation, decision)
         if decision.action == "panic":
             self.panic = decision.panic or "Out of memory"
         elif decision.action == "kill" and not self._kill(snapshot, allocation, decision):
@@ -124,9 +129,24 @@ class OomKiller:
             self._log_would_kill(snapshot, allocation, decision)
         return decision
 
-    def _write_report(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
-        lines = write_report(snapshot, allocation, self.machine.rules, decision)
-        self.log.extend(stamped(lines, self.machine.uptime_s()))
+    def _report(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> None:
+        """Note what the log says of a decision, and when."""
+        self._unwritten.append((snapshot, allocation, decision, self.machine.uptime_s()))
+        self._unwritten_tasks += len(snapshot.tasks)
+        if self._unwritten_tasks > _MOST_UNWRITTEN_TASKS:
+            self.log()
+
+    def log(self) -> list[str]:
+        """The kernel's log of the run, in the chosen version's own format.
+
+        It is written when it is asked for; some who play a run never do.
+        """
+        for snapshot, allocation, decision, uptime_s in self._unwritten:
+            report = write_report(snapshot, allocation, self.machine.rules, decision)
+            self._log.extend(stamped(report, uptime_s))
+        self._unwritten.clear()
+        self._unwritten_tasks = 0
+        return self._log
 
     def _kill(self, snapshot: Snapshot, allocation: Allocation, decision: Decision) -> bool:
         """Kill the victims; returns whether one of them was not exiting already."""
@@ -164,7 +184,7 @@ class OomKiller:
             if proc is None or proc.pid in self._logged_pids:
                 continue
             self._logged_pids.add(proc.pid)
-            self._write_report(snapshot, allocation, decision)
+            self._report(snapshot, allocation, decision)
             self.lifecycle.kill(
                 proc,
                 by="kernel",

@@ -1,8 +1,11 @@
 """Play a scenario on the modelled machine."""
 
+from collections.abc import Callable
+
 from oomkit.model.engine import Engine
 from oomkit.model.sampler import MAX_REGULAR
 from oomkit.policy.records import Policy
+from oomkit.records import replace
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.read import walk_tasks
 from oomkit.scenario.record import Kill, Run, objectives
@@ -33,6 +36,33 @@ def play(
             be played.
         AssertionError: with ``audit``: memory accounting is inconsistent.
     """
+    run, log = play_without_log(
+        scenario,
+        policy=policy,
+        seed=seed,
+        sample_s=sample_s,
+        most_samples=most_samples,
+        audit=audit,
+    )
+    return replace(run, log=log())
+
+
+def play_without_log(
+    scenario: Scenario,
+    *,
+    policy: Policy | None = None,
+    seed: int = 0,
+    sample_s: float | None = 1.0,
+    most_samples: int = MAX_REGULAR,
+    audit: bool = False,
+) -> tuple[Run, Callable[[], tuple[str, ...]]]:
+    """Play a scenario, and leave it to the caller when the kernel's log is written.
+
+    What is given and raised is that of :func:`play`.
+
+    Returns:
+        The record without its log, and what writes that.
+    """
     engine = Engine(
         scenario,
         policy=policy,
@@ -52,7 +82,7 @@ def play(
             return role != "culprit"
         return f"{kill.task}/{kill.instance}" in engine.lifecycle.idle_victims
 
-    return Run(
+    run = Run(
         scenario=scenario.name,
         on="model",
         kernel=scenario.machine.kernel,
@@ -68,7 +98,8 @@ def play(
             innocent=innocent,
             protected=lambda kill: roles[kill.task] == "protected",
         ),
-        log=tuple(engine.oom.log),
+        log=(),
         samples=engine.sampler.samples(),
         eased=tuple(engine.driver.soft_acts.done) if engine.driver is not None else (),
     )
+    return run, lambda: tuple(engine.oom.log())

@@ -117,10 +117,21 @@ class PoolFlow:
 
 
 PoolFlows = defaultdict[Pool, PoolFlow]
-"""Flows by pool: ``flows[pool]`` to add to one, ``flows.get(pool)`` to read it.
+"""Flows by pool: ``flow_of(flows, pool)`` to add to one, ``flows.get(pool)`` to read it.
 
 Most pools of a machine are at rest, and have none.
 """
+
+
+def flow_of(flows: PoolFlows, pool: Pool) -> PoolFlow:
+    """A pool's flow, made if it has none.
+
+    As ``flows[pool]``, but that looks a pool up that has one in the compiled model alone.
+    """
+    flow = flows.get(pool)
+    if flow is None:
+        flow = flows[pool] = PoolFlow()
+    return flow
 
 
 class Group:
@@ -294,6 +305,24 @@ class Mm:
             if pool.swapped > 0:
                 shared += view * _ratio(pool.swapped, pool)
         return self.anon.swapped + shared
+
+    def rss_and_swap(self) -> tuple[float, float]:
+        """What :meth:`rss` and :meth:`swap` return, in one go over what is shared since a fork."""
+        if not self.cow_views:
+            return self.rss(), self.anon.swapped
+        own = self.anon.resident + self.locked
+        own += self.shmem_rss() if self.shared else self.shmem.resident
+        if self.lazy is not None:
+            own += self.lazy.resident
+        seen = shared = 0.0
+        for pool, view in self.cow_views:
+            resident, swapped = pool.resident, pool.swapped
+            whole = resident + swapped
+            if whole > 0.0:
+                seen += view * (resident / whole)
+                if swapped > 0.0:
+                    shared += view * (swapped / whole)
+        return own + seen + self.BASE_RSS, self.anon.swapped + shared
 
     def unmapped_on_exit(self) -> float:
         """Resident pages that are freed one by one as its last user exits."""

@@ -1,7 +1,6 @@
 """Stalls for memory, of tasks and of the CPUs that they run on (kernel/sched/psi.c)."""
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from oomkit.model.demand import Demand
@@ -46,16 +45,20 @@ class Cpus:
     Attributes:
         count: how many.
         threads: of each of them.
+        load: how much of the time these run, while they are spread.
+        number: of equally loaded ones the one with the lowest is next.
     """
 
-    __slots__ = ("count", "threads")
+    __slots__ = ("count", "load", "number", "threads")
 
     def __init__(self, count: int, threads: list[Thread]) -> None:
         self.count = count
         self.threads = threads
+        self.load = 0.0
+        self.number = 0
 
 
-def busy_cpus(machine: Machine, demands: Sequence[Demand], queue: float) -> list[Cpus]:
+def busy_cpus(machine: Machine, demands: list[Demand], queue: float) -> list[Cpus]:
     """The CPUs that have threads, with what these do; none where no thread is stalled.
 
     Where the machine reclaims, kswapd does what one CPU can.
@@ -63,23 +66,28 @@ def busy_cpus(machine: Machine, demands: Sequence[Demand], queue: float) -> list
     background = 0.0
     stalls = False
     for demand in demands:
-        stalls = stalls or demand.stall > 0.0 or demand.kernel_cpus > 0.0
-        if demand.domain.group is None:
-            background += demand.kernel_cpus * demand.speed
+        kernel = demand.kernel_cpus
+        if kernel > 0.0:
+            stalls = True
+            if demand.domain.group is None:
+                background += kernel * demand.speed
+        elif demand.stall > 0.0:
+            stalls = True
     if not stalls:
         return []
     own = max(1.0 - 1.0 / background, 0.0) if background > 0.0 else 0.0
     threads: list[tuple[Thread, int]] = []
     kswapd = Thread(None, 0.0, min(background, 1.0))
     for demand in demands:
-        if demand.proc is None:
+        proc = demand.proc
+        if proc is None:
             continue
         part = 1.0 if demand.domain.group is not None else own
         if part < 1.0 and demand.cpu_share < 1.0 and demand.cpu_share > 0.0:
             waiting = demand.kernel_cpus * demand.speed * (1.0 / demand.cpu_share - 1.0)
             kswapd.stalled += waiting * (1.0 - part)
         if demand.cpus > 1.0:
-            count = max(min(demand.proc.spec.threads, machine.cpus), 1)
+            count = max(min(proc.threads, machine.cpus), 1)
             threads.append((_thread(demand, part, count, queue), count))
         else:
             threads.append((_thread(demand, part, 1, queue), 1))
@@ -99,7 +107,9 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
     kernel = demand.kernel_cpus * reclaim_part / count
     cpus = demand.cpus / count
     share = demand.cpu_share
-    works = min(cpus * speed, 1.0)
+    works = cpus * speed
+    if works > 1.0:
+        works = 1.0
     reclaims = waiting = 0.0
     if 0.0 < share < 1.0 - _NEGLIGIBLE and cpus > 0.0:
         # It asks for more than its part of the CPUs, so it is ready whenever it does not sleep.
@@ -108,18 +118,28 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         waiting = ready - works
     thread = Thread(proc, works)
     io = demand.first_read_io + demand.async_io
-    if kernel <= 0.0 and demand.stall <= 0.0 and io <= 0.0:
+    stall = demand.stall
+    if kernel <= 0.0 and stall <= 0.0 and io <= 0.0:
         return thread
     if kernel > 0.0:
         reclaims = thread.reclaims = min(kernel * speed, 1.0 - works)
         waiting = max(waiting - reclaims, 0.0)
     left = 1.0 - works - reclaims
-    if kernel > 0.0 or demand.stall > 0.0:
-        waiting = min(waiting, left)
-        asleep = thread.asleep = min(demand.stall, left - waiting)
+    if kernel > 0.0 or stall > 0.0:
+        if waiting > left:
+            waiting = left
+        asleep = left - waiting
+        if stall < asleep:
+            asleep = stall
+        thread.asleep = asleep
         thread.stalled = waiting + asleep
     if io > 0.0:
-        thread.waits_io = min(speed * queue * io, left - thread.stalled)
+        longer = 1.0 + demand.behind
+        if queue > longer:
+            longer = queue
+        waits = speed * longer * io
+        left -= thread.stalled
+        thread.waits_io = min(left, waits)
     return thread
 
 
@@ -132,23 +152,55 @@ def _spread(threads: list[tuple[Thread, int]], cpus: int) -> list[Cpus]:
     """
     if cpus <= 1:
         return [Cpus(1, [one for one, count in threads for _ in range(count)])]
-    runs = [one.runs for one, _ in threads]
-    heap = [(0.0, 0, Cpus(cpus, []))]
-    made = 0
-    for i in sorted(range(len(threads)), key=runs.__getitem__, reverse=True):
+    order = [(-one.runs, i) for i, (one, _) in enumerate(threads)]
+    order.sort()
+    heap = [Cpus(cpus, [])]
+    for idle, i in order:
         thread, left = threads[i]
         # One that only sleeps still counts as there, so that sleepers are spread, too.
-        more = runs[i] + _NEGLIGIBLE
+        more = _NEGLIGIBLE - idle
         while left:
-            load, number, least = heap[0]
+            least = heap[0]
             if left < least.count:
-                made += 1
-                heapq.heappush(heap, (load, made, Cpus(least.count - left, least.threads[:])))
+                other = Cpus(least.count - left, least.threads[:])
+                other.load, other.number = least.load, len(heap)
+                _push(heap, other)
                 least.count = left
             least.threads.append(thread)
             left -= least.count
-            heapq.heapreplace(heap, (load + more, number, least))
-    return [one for _, _, one in heap if one.threads]
+            least.load += more
+            _sink(heap)
+    return [one for one in heap if one.threads]
+
+
+def _runs_less(one: Cpus, other: Cpus) -> bool:
+    return one.load < other.load or (one.load == other.load and one.number < other.number)
+
+
+def _push(heap: list[Cpus], one: Cpus) -> None:
+    """Add to a heap whose first runs least, as :mod:`heapq` does to one of tuples."""
+    at = len(heap)
+    heap.append(one)
+    while at > 0:
+        above = (at - 1) // 2
+        if not _runs_less(one, heap[above]):
+            break
+        heap[at] = heap[above]
+        at = above
+    heap[at] = one
+
+
+def _sink(heap: list[Cpus]) -> None:
+    """Put the first of a heap, which runs more than before, where it belongs."""
+    one, at, end = heap[0], 0, len(heap)
+    while (below := 2 * at + 1) < end:
+        if below + 1 < end and _runs_less(heap[below + 1], heap[below]):
+            below += 1
+        if not _runs_less(heap[below], one):
+            break
+        heap[at] = heap[below]
+        at = below
+    heap[at] = one
 
 
 def pressure(cpus: Iterable[Cpus], *, counts_reclaimers: bool) -> tuple[float, float]:
@@ -179,19 +231,23 @@ def _of_one(threads: list[Thread], counts_reclaimers: bool) -> tuple[float, floa
     no_stall = none_ready = not_busy = idle = 1.0
     reclaimers: list[tuple[float, float]] = []
     for thread in threads:
-        stalled = thread.reclaims + thread.stalled
-        works = thread.works
+        works, reclaims, stalls = thread.works, thread.reclaims, thread.stalled
+        stalled = reclaims + stalls
         busy = 1.0 - works - stalled
-        ready = works if counts_reclaimers else thread.runs
+        ready = works if counts_reclaimers else works + reclaims + stalls - thread.asleep
         none_ready *= 1.0 - ready if ready < 1.0 else 0.0
-        not_busy *= max(0.0, busy)
+        if busy < 0.0:
+            busy = 0.0
+        not_busy *= busy
         busy -= thread.waits_io
-        idle *= max(0.0, busy)
+        if busy < 0.0:
+            busy = 0.0
+        idle *= busy
         if stalled <= 0.0:
             continue
         no_stall *= 1.0 - stalled
-        if thread.reclaims > 0.0:
-            reclaimers.append((thread.reclaims, ready))
+        if reclaims > 0.0:
+            reclaimers.append((reclaims, ready))
     some = 1.0 - no_stall
     full = none_ready - not_busy
     for reclaims, ready in reclaimers:

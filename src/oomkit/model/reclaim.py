@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Pool, PoolFlows
+from oomkit.model.pools import Pool, PoolFlows, flow_of
 from oomkit.scenario.sums import added
 
 IN_FLIGHT_PAGES: Final = 32
@@ -49,8 +49,12 @@ class Layer:
         self.amounts = amounts
         self.stock = stock
         self.hot = hot
-        total = added(amounts)
-        anon = added(a for pool, a in zip(pools, amounts, strict=True) if not pool.is_file)
+        total = anon = 0.0
+        for i, pool in enumerate(pools):
+            amount = amounts[i]
+            total += amount
+            if not pool.is_file:
+                anon += amount
         self.anon_share = anon / total if total > 0 else 0.0
 
 
@@ -180,17 +184,18 @@ def distribute_reclaim(plan: Plan, wanted: float, flows: PoolFlows) -> float:
             _evict_in_use(layer, wanted, flows)
         else:
             total = added(layer.amounts)
-            for pool, amount in zip(layer.pools, layer.amounts, strict=True):
-                flows[pool].evict += wanted * amount / total
+            for i, pool in enumerate(layer.pools):
+                flow_of(flows, pool).evict += wanted * layer.amounts[i] / total
         return 0.0
     inflows = [_reusable_inflow(plan, pool, flows) for pool in plan.pools]
     inflow = added(inflows)
     if inflow <= 0.0:
         return wanted
     taken = min(wanted, inflow)
-    for pool, part in zip(plan.pools, inflows, strict=True):
+    for i, pool in enumerate(plan.pools):
+        part = inflows[i]
         if part > 0.0:
-            flows[pool].evict += taken * part / inflow
+            flow_of(flows, pool).evict += taken * part / inflow
     return wanted - taken
 
 
@@ -213,11 +218,12 @@ def _evict_in_use(layer: Layer, wanted: float, flows: PoolFlows) -> None:
     refaulting = added(refaults)
     beyond = wanted - refaulting
     total = added(layer.amounts)
-    for pool, amount, refault in zip(layer.pools, layer.amounts, refaults, strict=True):
+    for i, pool in enumerate(layer.pools):
+        amount, refault = layer.amounts[i], refaults[i]
         if beyond >= 0.0:
-            flows[pool].evict += refault + beyond * amount / total
+            flow_of(flows, pool).evict += refault + beyond * amount / total
         else:
-            flows[pool].evict += wanted * refault / refaulting
+            flow_of(flows, pool).evict += wanted * refault / refaulting
 
 
 def reclaim_now(machine: Machine, pages: float) -> bool:

@@ -4,12 +4,12 @@ from math import ceil, floor
 from typing import Final
 
 from oomkit.model.demand import reads_a_page
+from oomkit.model.disk import SWAP_WRITES_AHEAD
 from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import PAGE
 from oomkit.scenario.definitions import Probe, freezes, is_late
 from oomkit.scenario.record import Freeze
-from oomkit.scenario.sums import added
 
 _INFINITY: Final = float("inf")
 
@@ -34,15 +34,20 @@ def response_s(machine: Machine, rates: Rates) -> float:
     if programs is not None and programs.missing_share > 0.0:
         missing = programs.missing_share
         reads = programs.hot * missing * reads_a_page(machine, programs, missing)
-        seconds += reads / machine.disk_pages_s * rates.queue
+        seconds += (
+            reads / machine.disk_pages_s * (rates.queue + rates.swap_busy * SWAP_WRITES_AHEAD)
+        )
     return seconds
 
 
 def _cpu_share(machine: Machine, rates: Rates) -> float:
-    wanted = added([need for need, _ in rates.cpu_wants])
+    wanted = weights = 0.0
+    for demand in rates.demands:
+        need = demand.need
+        wanted += need
+        weights += need * demand.weight if need < 1.0 else demand.weight
     if wanted + 1.0 <= machine.cpus_worth:
         return 1.0
-    weights = added(min(need, 1.0) * weight for need, weight in rates.cpu_wants)
     return min(machine.cpus_worth * 1024.0 / (weights + 1024.0), 1.0)
 
 

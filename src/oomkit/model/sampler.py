@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import accumulate, compress
-from typing import Final, NamedTuple
+from typing import Final
 
 from oomkit.model import accounting
 from oomkit.model.machine import Machine
@@ -19,6 +19,19 @@ _A_PAGE_MB: Final = 1.0 / _MB
 
 PING: Final = "ping/0"
 PROBE: Final = "probe/0"
+
+_TO_WHOLE: Final = 1.5 * 2.0**52
+"""Added to a number and taken off again it leaves the nearest whole one."""
+
+_SCALES: Final = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
+
+_EXACT: Final = 1e12
+"""Up to this a product is off by less than 0.001."""
+
+_SURE: Final = 0.499
+
+_NO_PIECE: Final = 2**60
+"""No piece has so high a number."""
 
 _Values = tuple[float, float, float]
 _State = tuple[float, float, float, float]
@@ -42,6 +55,29 @@ _MAX_STARTS_AND_EXITS: Final = 400
 """Maximum number of starts and exits with a sample of their own."""
 
 
+class _Piece:
+    """A process's rss and swap, pages, and its progress at the begin and the end of a piece.
+
+    After it they stay what they are at its end, until the curve's next piece.
+    """
+
+    __slots__ = ("done_0", "done_1", "number", "rss_0", "rss_1", "swap_0", "swap_1")
+
+    def __init__(
+        self,
+        number: int,
+        rss_0: float, swap_0: float, done_0: float,
+        rss_1: float, swap_1: float, done_1: float,
+    ) -> None:  # fmt: skip
+        self.number = number
+        self.rss_0 = rss_0
+        self.swap_0 = swap_0
+        self.done_0 = done_0
+        self.rss_1 = rss_1
+        self.swap_1 = swap_1
+        self.done_1 = done_1
+
+
 class _Curve:
     """What is known of one process from its start on: its values around each piece of the run.
 
@@ -50,7 +86,8 @@ class _Curve:
         first: number of the run's first sample after its start.
         total_s: seconds that its steps take on an idle machine.
         before: its rss and swap, pages, and its progress where the present piece begins.
-        pieces: number of each piece that was sampled, and the values at its begin and its end.
+        pieces: the pieces in which one of these changed, or that begin otherwise than the last
+            of them ended.
     """
 
     __slots__ = ("before", "first", "pieces", "proc", "total_s")
@@ -60,49 +97,111 @@ class _Curve:
         self.first = first
         self.total_s = total_s
         self.before: _Values = (0.0, 0.0, 0.0)
-        self.pieces: list[tuple[int, _Values, _Values]] = []
+        self.pieces: list[_Piece] = []
+
+    def add(self, number: int, after: _Values) -> None:
+        """Note what it is like at the end of a piece; :attr:`before` is what it was before."""
+        rss_0, swap_0, done_0 = self.before
+        rss_1, swap_1, done_1 = after
+        if self.pieces and rss_0 == rss_1 and swap_0 == swap_1 and done_0 == done_1:
+            last = self.pieces[-1]
+            if last.rss_1 == rss_0 and last.swap_1 == swap_0 and last.done_1 == done_0:
+                return
+        self.pieces.append(_Piece(number, rss_0, swap_0, done_0, rss_1, swap_1, done_1))
+
+    def drop(self, number: int) -> None:
+        """Forget a piece, if it is the last."""
+        if self.pieces and self.pieces[-1].number == number:
+            self.pieces.pop()
+
+    def keep(self, left: list[int]) -> None:
+        """Forget the pieces that say nothing of those that are left."""
+        at = 0
+        kept = []
+        for i, piece in enumerate(self.pieces):
+            while at < len(left) and left[at] < piece.number:
+                at += 1
+            following = self.pieces[i + 1].number if i + 1 < len(self.pieces) else _NO_PIECE
+            if at < len(left) and left[at] < following:
+                kept.append(piece)
+        self.pieces = kept
 
     def columns(self, parts: dict[int, tuple[int, list[float]]], count: int) -> list[list[float]]:
-        """Its rss and swap, MB, and its progress, which ends with its last value, not with 0.
+        """Its rss and swap, MB, and its progress.
 
         Args:
-            parts: by piece, the number of the first of its samples, and the share of the piece
-                that was over at each.
+            parts: by piece, in their order, the number of the first of its samples, and the share
+                of the piece that was over at each.
             count: the number of all samples.
         """
-        found: list[list[float]] = []
-        for which, unit, digits in ((0, _A_PAGE_MB, 3), (1, _A_PAGE_MB, 3), (2, 1.0, 4)):
-            column = [0.0] * self.first
-            for piece, before, after in self.pieces:
-                place = parts.get(piece)
-                if place is not None:
-                    start, end = before[which] * unit, after[which] * unit
-                    _extend(column, place[0], start, end, place[1], digits)
-            last = column[-1] if which == 2 and column else 0.0
-            column.extend([last] * (count - len(column)))
-            found.append(column)
-        return found
+        rss: list[float] = []
+        swap: list[float] = []
+        progress: list[float] = []
+        pieces = self.pieces
+        following = 0
+        piece: _Piece | None = None
+        for number, (at, shares) in parts.items():
+            while following < len(pieces) and pieces[following].number <= number:
+                piece = pieces[following]
+                following += 1
+            if at < self.first or piece is None:
+                continue
+            if len(rss) < at:
+                for column in (rss, swap, progress):
+                    column.extend([0.0] * (at - len(column)))
+            if piece.number == number:
+                _extend(rss, piece.rss_0 * _A_PAGE_MB, piece.rss_1 * _A_PAGE_MB, shares, 3)
+                _extend(swap, piece.swap_0 * _A_PAGE_MB, piece.swap_1 * _A_PAGE_MB, shares, 3)
+                _extend(progress, piece.done_0, piece.done_1, shares, 4)
+                continue
+            _extend(rss, piece.rss_1 * _A_PAGE_MB, piece.rss_1 * _A_PAGE_MB, shares, 3)
+            _extend(swap, piece.swap_1 * _A_PAGE_MB, piece.swap_1 * _A_PAGE_MB, shares, 3)
+            _extend(progress, piece.done_1, piece.done_1, shares, 4)
+        for column in (rss, swap, progress):
+            column.extend([0.0] * (count - len(column)))
+        return [rss, swap, progress]
 
 
-def _extend(
-    column: list[float], at: int, start: float, end: float, parts: list[float], digits: int
-) -> None:
-    """Add to a column zeros up to a sample, and from there what lies between two values."""
-    if len(column) < at:
-        column.extend([0.0] * (at - len(column)))
+def _extend(column: list[float], start: float, end: float, parts: list[float], digits: int) -> None:
+    """Add to a column what lies between two values."""
     if start == end:
-        column.extend([round(max(start, 0.0), digits)] * len(parts))
+        # Most tasks stand still most of the time, and many have nothing in swap.
+        value = rounded(start, digits) if start > 0.0 else 0.0
+        if len(parts) == 1:
+            column.append(value)
+        else:
+            column.extend([value] * len(parts))
         return
     change = end - start
-    column.extend([round(max(start + change * part, 0.0), digits) for part in parts])
+    for part in parts:
+        value = start + change * part
+        column.append(rounded(value, digits) if value > 0.0 else 0.0)
 
 
-class _Row(NamedTuple):
+def rounded(value: float, digits: int) -> float:
+    """What ``round()`` returns, which finds the nearest decimal by writing it out.
+
+    Far enough from the middle between two decimals the nearest one is known, and a division
+    of whole numbers rounds once, as reading the decimal does.
+    """
+    if value == 0.0:
+        return value
+    scale = _SCALES[digits]
+    wanted = value * scale
+    if 0.0 < wanted < _EXACT:
+        whole = (wanted + _TO_WHOLE) - _TO_WHOLE
+        off = wanted - whole
+        if -_SURE < off < _SURE:
+            return whole / scale
+    return round(value, digits)
+
+
+class _Row:
     """A sample.
 
     Attributes:
         t_s: when, rounded.
-        due_at: after how many intervals it was due; None: it is not a regular one.
+        due_at: after how many intervals it was due; -1: it is not a regular one.
         piece: the piece that it is in.
         part: share of the piece that was over.
         some, full: PSI averages over ten seconds, percent.
@@ -110,14 +209,20 @@ class _Row(NamedTuple):
         answered: rounds of the probe that are over.
     """
 
-    t_s: float
-    due_at: int | None
-    piece: int
-    part: float
-    some: float
-    full: float
-    cpu_busy: float
-    answered: float
+    __slots__ = ("answered", "cpu_busy", "due_at", "full", "part", "piece", "some", "t_s")
+
+    def __init__(
+        self, t_s: float, due_at: int, piece: int, part: float,
+        some: float, full: float, cpu_busy: float, answered: float,
+    ) -> None:  # fmt: skip
+        self.t_s = t_s
+        self.due_at = due_at
+        self.piece = piece
+        self.part = part
+        self.some = some
+        self.full = full
+        self.cpu_busy = cpu_busy
+        self.answered = answered
 
 
 class Sampler:
@@ -203,7 +308,7 @@ class Sampler:
                 self._add_row(at, part, due_at=self._intervals)
             self._intervals += 1
         for curve in self._live:
-            curve.pieces.append((self._piece, curve.before, self._values(curve)))
+            curve.add(self._piece, self._values(curve))
         self._pass(end - now, rates, response_s)
         self._live = [curve for curve in self._live if curve.proc.state != "dead"]
 
@@ -253,20 +358,29 @@ class Sampler:
         if self._is_sampled(self.machine.now):
             if self._last_kill_s == self._rows[-1].t_s:
                 return False
-            self._rows.pop()
+            self._drop_last()
         self._sample_now()
         return True
+
+    def _drop_last(self) -> None:
+        """Drop the last sample, with its piece where nothing else is in that."""
+        last = self._rows.pop()
+        if self._rows and self._rows[-1].piece == last.piece:
+            return
+        del self._pieces[last.piece]
+        for curve in self._live:
+            curve.drop(last.piece)
 
     def _sample_now(self) -> None:
         first = len(self._rows)
         state = self._state()
         self._piece += 1
         self._pieces[self._piece] = (state, state)
-        self._add_row(self.machine.now, 1.0, due_at=None)
+        self._add_row(self.machine.now, 1.0, due_at=-1)
         for curve in self._live:
             if curve.first <= first:
                 curve.before = values = self._values(curve)
-                curve.pieces.append((self._piece, values, values))
+                curve.add(self._piece, values)
 
     # The samples.
 
@@ -275,13 +389,13 @@ class Sampler:
 
     def _is_sampled(self, at: float) -> bool:
         """Whether there is a sample at a time (the present, or a later one) already."""
-        return bool(self._rows) and self._rows[-1].t_s >= round(at, 6)
+        return bool(self._rows) and self._rows[-1].t_s >= rounded(at, 6)
 
-    def _add_row(self, at: float, part: float, *, due_at: int | None) -> None:
+    def _add_row(self, at: float, part: float, *, due_at: int) -> None:
         some, full = self.psi.avg10()
         answered = float(self.prober.answered)
         self._rows.append(
-            _Row(round(at, 6), due_at, self._piece, part, some, full, self._cpu_busy, answered)
+            _Row(rounded(at, 6), due_at, self._piece, part, some, full, self._cpu_busy, answered)
         )
 
     def _lengthen_interval(self, end: float) -> None:
@@ -291,22 +405,22 @@ class Sampler:
         while end / self.interval_s > most:
             self.interval_s *= 2
             self._intervals = -(-self._intervals // 2)
-            wanted = [row.due_at is None or row.due_at % 2 == 0 for row in self._rows]
+            wanted = [row.due_at < 0 or row.due_at % 2 == 0 for row in self._rows]
             if not all(wanted):
                 self._keep(wanted)
 
     def _keep(self, wanted: list[bool]) -> None:
         """Drop the samples that are not wanted, of twice as many that were regular."""
-        self._rows = [
-            row if row.due_at is None else row._replace(due_at=row.due_at // 2)
-            for row in compress(self._rows, wanted)
-        ]
-        left = {row.piece for row in self._rows}
-        self._pieces = {piece: ends for piece, ends in self._pieces.items() if piece in left}
+        self._rows = list(compress(self._rows, wanted))
+        for row in self._rows:
+            if row.due_at > 0:
+                row.due_at //= 2
+        left = list(dict.fromkeys([row.piece for row in self._rows]))
+        self._pieces = {piece: self._pieces[piece] for piece in left}
         before = [0, *accumulate(wanted)]
         for curve in self._curves.values():
             curve.first = before[curve.first]
-            curve.pieces = [piece for piece in curve.pieces if piece[0] in left]
+            curve.keep(left)
 
     def _state(self) -> _State:
         """Pages that are free, available, cached, and free in swap."""
@@ -334,12 +448,16 @@ class Sampler:
         proc = curve.proc
         if proc.state == "dead":
             return (0.0, 0.0, self._progress(curve))
-        return (proc.rss(), proc.mm.swap(), self._progress(curve))
+        rss, swap = proc.mm.rss_and_swap()
+        program = proc.program
+        if program is not None:
+            rss += program.resident
+        return (rss, swap, self._progress(curve))
 
     def _progress(self, curve: _Curve) -> float:
         proc = curve.proc
         done = proc.done_s
-        if proc.state == "run" and proc.step < len(proc.spec.steps) and 0 < proc.step_total < 1e18:
+        if proc.state == "run" and proc.step < len(proc.nominal) and 0 < proc.step_total < 1e18:
             part = 1.0 - proc.step_left / proc.step_total
             done += part * proc.nominal[proc.step]
         if curve.total_s <= 0.0:
@@ -372,12 +490,12 @@ class Sampler:
             available_mb=_as_mb(available),
             cached_mb=_as_mb(cached),
             swap_free_mb=_as_mb(swap_free),
-            psi_some_avg10=[round(row.some, 2) for row in self._rows],
-            psi_full_avg10=[round(row.full, 2) for row in self._rows],
-            cpu_busy=[round(row.cpu_busy, 3) for row in self._rows],
+            psi_some_avg10=[rounded(row.some, 2) for row in self._rows],
+            psi_full_avg10=[rounded(row.full, 2) for row in self._rows],
+            cpu_busy=[rounded(row.cpu_busy, 3) for row in self._rows],
             tasks=tasks,
         )
 
 
 def _as_mb(column: Iterable[float]) -> list[float]:
-    return [round(pages / _MB, 3) for pages in column]
+    return [rounded(pages / _MB, 3) for pages in column]

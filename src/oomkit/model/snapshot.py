@@ -29,7 +29,7 @@ def take_snapshot(machine: Machine) -> state.Snapshot:
         kernel=machine.spec.kernel,
         memory=accounting.memory(machine),
         sysctl=machine.sysctl,
-        tasks=(INIT, *(task_record(machine, p) for p in machine.procs if p.alive)),
+        tasks=(INIT, *[task_record(machine, p) for p in machine.procs if p.alive]),
         memcgs=tuple(_memcg(group) for group in machine.groups.values()),
         hz=machine.spec.hz,
         cpus=machine.cpus,
@@ -40,21 +40,23 @@ def take_snapshot(machine: Machine) -> state.Snapshot:
 def task_record(machine: Machine, proc: Proc) -> state.Task:
     """One process as badness and overcommit see it."""
     mm = proc.mm
-    root = proc.spec.uid == 0
+    root = proc.uid == 0
+    rss, swap = mm.rss_and_swap()
     anon = mm.anon.resident + mm.locked + (mm.cow_rss() if mm.cow_views else 0.0)
     if mm.lazy is not None:
         anon += mm.lazy.resident
     text = proc.program.resident if proc.program is not None else 0.0
     return state.Task(
         pid=proc.pid,
-        comm=proc.spec.name[:15],
+        comm=proc.comm,
         ppid=proc.ppid,
-        uid=proc.spec.uid,
-        rss_pages=round(proc.rss()) - mm.uncounted_anon - mm.uncounted_shmem,
+        uid=proc.uid,
+        rss_pages=round(rss + text) - mm.uncounted_anon - mm.uncounted_shmem,
         anon_rss_pages=round(anon) - mm.uncounted_anon,
         file_rss_pages=round(text) + mm.BASE_RSS,
-        shmem_rss_pages=round(mm.shmem_rss()) - mm.uncounted_shmem,
-        swap_pages=round(mm.swap()),
+        shmem_rss_pages=round(mm.shmem_rss() if mm.shared else mm.shmem.resident)
+        - mm.uncounted_shmem,
+        swap_pages=round(swap),
         pgtable_pages=round(mm.tables),
         total_vm_pages=round(mm.mapped),
         locked_vm_pages=round(mm.locked),
@@ -63,7 +65,7 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
         cpu_jiffies=int(proc.cpu_s * machine.spec.hz),
         start_s=UPTIME_AT_START_S + int(proc.start_s),
         nice=proc.nice,
-        threads=proc.spec.threads,
+        threads=proc.threads,
         cap_sys_admin=root,
         cap_sys_resource=root,
         cap_sys_rawio=root,
@@ -71,7 +73,7 @@ def task_record(machine: Machine, proc: Proc) -> state.Task:
         victim=proc.killed,
         exiting=proc.state == "exiting",
         fatal_signal=proc.killed,
-        cgroup=f"/{proc.spec.cgroup or ''}",
+        cgroup=proc.cgroup,
     )
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
 from oomkit.model.demand import Demand
-from oomkit.model.disk import queue_factor, speed_of
+from oomkit.model.disk import queue_behind_swap, queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.machine import Machine
-from oomkit.model.pools import PoolFlow, PoolFlows
+from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
 from oomkit.model.pressure import Cpus, busy_cpus, pressure
 from oomkit.model.reclaim import Plan, distribute_reclaim
 from oomkit.model.steps import task_demands
@@ -41,7 +41,7 @@ class Rates:
         dirty_rate: change of dirty pages.
         writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
         queue: how many times longer than alone a disk request takes.
-        cpu_wants: CPUs that each task could use, and its weight.
+        swap_busy: share of the disk's time that writes to swap take, and reads queue behind.
         cpu_busy: share of the CPUs in use.
         busy: the CPUs with what threads do on them; none where no thread is stalled.
         some: PSI's some for memory of the machine, share of time.
@@ -49,8 +49,8 @@ class Rates:
     """
 
     __slots__ = (
-        "busy", "cpu_busy", "cpu_wants", "demands", "dirty_rate", "domains", "flows", "free_rate",
-        "full", "queue", "some", "writers_throttled", "zram_rate",
+        "busy", "cpu_busy", "demands", "dirty_rate", "domains", "flows", "free_rate",
+        "full", "queue", "some", "swap_busy", "writers_throttled", "zram_rate",
     )  # fmt: skip
 
     def __init__(self, demands: list[Demand], domains: Domains) -> None:
@@ -60,9 +60,8 @@ class Rates:
         self.free_rate = self.dirty_rate = self.zram_rate = 0.0
         self.writers_throttled = False
         self.queue = 1.0
-        self.cpu_wants: list[tuple[float, float]] = []
         self.busy: list[Cpus] = []
-        self.cpu_busy = self.some = self.full = 0.0
+        self.cpu_busy = self.some = self.full = self.swap_busy = 0.0
 
 
 def solve(machine: Machine) -> Rates:
@@ -139,14 +138,13 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
 
 def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     """Give each task its CPUs; the second time without those that it waits for the disk."""
-    wants = []
     out_s = (
         machine.zram_out_s / machine.swap_yield(1.0) if machine.zram_room else machine.swap_out_s
     )
+    wanted = 0.0
     for demand in rates.demands:
         proc = demand.proc
         if proc is None:
-            wants.append((0.0, 1.0))
             continue
         share = demand.domain.anon_share
         demand.kernel_cpus = demand.alloc_rate * share * out_s if share else 0.0
@@ -159,24 +157,42 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
             got = demand.speed / demand.cpu_share
             if got < 1.0:
                 need *= got
-        wants.append((need, proc.weight * (proc.spec.threads if need > 1.0 else 1)))
-    given = cpu.fair_shares(machine.cpus_worth, wants)
-    rates.cpu_wants = wants
-    rates.cpu_busy = min(added(given) / machine.cpus_worth, 1.0)
-    for demand, (need, _), got in zip(rates.demands, wants, given, strict=True):
+        demand.need = need
+        demand.weight = proc.weight * proc.threads if need > 1.0 else proc.weight
+        wanted += need
+    if wanted <= machine.cpus_worth:
+        for demand in rates.demands:
+            demand.cpus_given = demand.need
+            sleeps = demand.need <= 0.0 and demand.proc is not None and demand.proc.asleep
+            demand.cpu_share = 0.0 if sleeps else 1.0
+        rates.cpu_busy = min(wanted / machine.cpus_worth, 1.0)
+        return
+    given = cpu.fair_shares(
+        machine.cpus_worth, [d.need for d in rates.demands], [d.weight for d in rates.demands]
+    )
+    busy = 0.0
+    for i, demand in enumerate(rates.demands):
+        got = given[i]
+        busy += got
         demand.cpus_given = got
-        if need > 0.0:
-            demand.cpu_share = got / need
+        if demand.need > 0.0:
+            demand.cpu_share = got / demand.need
         else:
             demand.cpu_share = 0.0 if demand.proc is not None and demand.proc.asleep else 1.0
+    rates.cpu_busy = min(busy / machine.cpus_worth, 1.0)
 
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """Set how fast each task runs with the CPUs, the disk and the memory there are."""
     to_disk = not machine.zram_room
+    swaps = False
     for demand in rates.demands:
         share = demand.domain.anon_share if to_disk else 0.0
-        demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s if share else 0.0
+        if share:
+            demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s
+            swaps = True
+    if swaps:
+        rates.swap_busy = queue_behind_swap(rates.demands)
     rates.queue = queue = queue_factor(rates.demands, background)
     for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
@@ -285,11 +301,10 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
     if machine.zram_total:
         evicted += _reclaim_for_zram(machine, rates)
     rates.free_rate = released + evicted - taken - rates.zram_rate
-    rates.dirty_rate = added(
-        flow.dirtied - flow.cleaned
-        for pool in machine.files.values()
-        if (flow := flows.get(pool)) is not None
-    )
+    for pool in machine.files.values():
+        flow = flows.get(pool)
+        if flow is not None:
+            rates.dirty_rate += flow.dirtied - flow.cleaned
 
 
 def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
@@ -322,13 +337,13 @@ def _add_flows(demand: Demand, flows: PoolFlows) -> None:
     speed = demand.speed
     for target, rate in demand.new_pages:
         if target is not None:
-            flows[target].new += rate * speed
+            flow_of(flows, target).new += rate * speed
     for pool, rate in demand.refaults:
-        flows[pool].refault += rate * speed
+        flow_of(flows, pool).refault += rate * speed
     if demand.regained and demand.proc is not None and demand.proc.mm.lazy is not None:
-        flows[demand.proc.mm.lazy].release += demand.regained * speed
+        flow_of(flows, demand.proc.mm.lazy).release += demand.regained * speed
     if demand.dirty_file is not None:
-        flows[demand.dirty_file].dirtied += demand.pace * speed
+        flow_of(flows, demand.dirty_file).dirtied += demand.pace * speed
 
 
 def _set_stalls(rates: Rates) -> None:
@@ -336,7 +351,13 @@ def _set_stalls(rates: Rates) -> None:
     queue = rates.queue
     for demand in rates.demands:
         sync_io = demand.sync_io - demand.first_read_io
-        waits = queue * sync_io + (queue - 1.0) * demand.swap_io
-        demand.stall = min(1.0, demand.speed * waits + demand.throttled)
+        longer = 1.0 + demand.behind
+        if queue > longer:
+            longer = queue
+        waits = longer * sync_io + (queue - 1.0) * demand.swap_io
+        stall = demand.speed * waits + demand.throttled
         if demand.domain.blocked and demand.alloc_rate > 0.0:
-            demand.stall = 1.0 - demand.speed
+            stall = 1.0 - demand.speed
+        elif stall > 1.0:
+            stall = 1.0
+        demand.stall = stall

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from oomkit.model.demand import Demand, Refaults, refaults_of
+from oomkit.model.demand import READ_AHEAD_PAGES, Demand, Refaults, refaults_of
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, PEEK_COST, TABLE_SPAN, Proc, step_pace
@@ -30,9 +30,6 @@ _PROGRAM_WALKS_S: Final = 10.0
 
 _CACHED_SHARE: Final = 0.99
 """A file of which this share is in memory counts as cached."""
-
-READ_AHEAD_PAGES: Final = 32
-"""A task that reads at most this far behind the first reader finds its pages cached."""
 
 _INFINITY: Final = float("inf")
 
@@ -120,7 +117,7 @@ def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
     if verb == "peek":
         demand.alloc_rate = tables
         return
-    demand.new_pages.append((_target_pool(machine, proc), pace))
+    demand.new_pages = [(_target_pool(machine, proc), pace)]
     demand.alloc_rate = pace + tables
     if verb == "touch" and (proc.mm.lazy_space or proc.mm.zeroed):
         _touch_again(machine, proc, demand)
@@ -143,7 +140,7 @@ def _touch_again(machine: Machine, proc: Proc, demand: Demand) -> None:
     fastest = machine.fault_pages_s / faults
     pace = step_pace(step, proc.scale(), fastest, machine.disk_pages_s)
     demand.pace, demand.tables, demand.cpus = pace, 0.0, pace / fastest
-    demand.new_pages[-1] = (mm.anon, pace)
+    demand.new_pages = [(mm.anon, pace)]
     demand.regained = pace * regained
     demand.alloc_rate = pace - demand.regained
     demand.pages_alike = pages
@@ -216,7 +213,7 @@ def _add_share(
     demand.pace, demand.tables, demand.cpus = pace, pace / TABLE_SPAN, pace * page_s
     demand.alloc_rate = pace * new + demand.tables
     if new > 0.0:
-        demand.new_pages.append((pool, pace * new))
+        demand.new_pages = [(pool, pace * new)]
     demand.add_refaults(pool, refaults_of(machine, pool, pace, missing))
 
 
@@ -248,8 +245,8 @@ def _add_read(machine: Machine, proc: Proc, demand: Demand, read_at_end: set[Poo
     demand.cpus = demand.pace * page_s
     pages = demand.pace * missing
     if pages > 0.0:
-        demand.new_pages.append((pool, pages))
-        demand.async_io = pages / machine.disk_pages_s
+        demand.new_pages = [(pool, pages)]
+        demand.async_io = demand.queued_io = pages / machine.disk_pages_s
         demand.alloc_rate = pages
 
 
@@ -273,7 +270,7 @@ def _add_work(
     """Going over a working set, page by page."""
     step = proc.current
     demand.pace = 1.0
-    demand.cpus = float(proc.spec.threads)
+    demand.cpus = float(proc.threads)
     whole = 0.0
     for _, pages in parts:
         whole += pages
@@ -299,5 +296,5 @@ def _add_work(
         # It goes from page to page, so what it still shares lies ahead of it in the first pass.
         ahead = max(whole - proc.worked_s * walk, demand.cow_left)
         demand.cow_rate = walk * demand.cow_left / ahead
-        demand.new_pages.append((proc.mm.anon, demand.cow_rate))
+        demand.new_pages = [(proc.mm.anon, demand.cow_rate)]
         demand.alloc_rate += demand.cow_rate

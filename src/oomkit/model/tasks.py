@@ -1,10 +1,10 @@
 """A task in a run: what it is, what it holds, and where in its steps it is."""
 
-import random
 from typing import Final, Literal
 
 from oomkit.model.cpu import nice_weight
 from oomkit.model.pools import Mm, Pool
+from oomkit.scenario.draws import Drawn
 from oomkit.scenario.format import Step, Task
 
 State = Literal["new", "run", "hold", "exiting", "dead"]
@@ -36,8 +36,10 @@ class Proc:
         spec: the scenario's entry it comes from.
         instance: which of the entry's processes.
         key: ``name/instance``.
+        comm, uid, threads, cgroup: of its entry, as the kernel has them.
         pid: process id.
         ppid: parent's process id, 1 when it died.
+        drawn: what was drawn for it.
         nominal: seconds that each step takes on an idle machine.
         state: ``run`` includes waiting for CPU, disk or memory.
         step: index of the step it is at.
@@ -66,23 +68,29 @@ class Proc:
     """
 
     __slots__ = (
-        "asleep", "cpu_s", "cpus", "current", "done_s", "end_s", "frozen", "granted", "grows",
-        "instance", "is_paced", "key", "killed", "last_growth_s", "loop", "mm", "nice", "nominal",
-        "oom_adj", "oom_score_adj", "pace", "pid", "ppid", "program", "scales", "spec", "spinning",
-        "start_s", "state", "step", "step_left", "step_mapped", "step_total", "tables",
-        "tmpfs_written", "verb", "weight", "worked_s",
+        "asleep", "cgroup", "comm", "cpu_s", "cpus", "current", "done_s", "drawn", "end_s",
+        "frozen", "granted", "grows", "instance", "is_paced", "key", "killed", "last_growth_s",
+        "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj", "pace", "pid", "ppid",
+        "program", "scales", "spec", "spinning", "start_s", "state", "step", "step_left",
+        "step_mapped", "step_total", "tables", "threads", "tmpfs_written", "uid", "verb", "weight",
+        "worked_s",
     )  # fmt: skip
 
     def __init__(
-        self, spec: Task, instance: int, pid: int, ppid: int, mm: Mm, scales: tuple[float, ...]
+        self, spec: Task, instance: int, pid: int, ppid: int, mm: Mm, drawn: Drawn
     ) -> None:
         self.spec = spec
         self.instance = instance
         self.key = f"{spec.name}/{instance}"
+        self.comm = spec.name[:15]
+        self.uid = spec.uid
+        self.threads = spec.threads
+        self.cgroup = f"/{spec.cgroup or ''}"
         self.pid = pid
         self.ppid = ppid
         self.mm = mm
-        self.scales = scales
+        self.drawn = drawn
+        self.scales = drawn.scales
         self.program: Pool | None = None
         self.nominal: tuple[float, ...] = ()
         self.state: State = "new"
@@ -165,13 +173,6 @@ class Proc:
         """Resident pages, its program's text included."""
         text = self.program.resident if self.program is not None else 0.0
         return self.mm.rss() + text
-
-
-def draw_scales(spec: Task, rng: random.Random) -> tuple[float, ...]:
-    """One factor a step, drawn only where the scenario declares a spread."""
-    if not spec.spread:
-        return (1.0,) * len(spec.steps)
-    return tuple(1.0 + spec.spread * (2.0 * rng.random() - 1.0) for _ in spec.steps)
 
 
 def nominal_s(step: Step, scale: float, fault_pages_s: float, disk_pages_s: float) -> float:

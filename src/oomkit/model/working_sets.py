@@ -14,6 +14,7 @@ def mark_working_sets(machine: Machine) -> WorkingSets:
     Returns:
         the pools that each working task goes over, with the pages of each.
     """
+    machine.spares = None
     for pool in machine.pools():
         pool.hot = 0.0
     if machine.programs is not None:

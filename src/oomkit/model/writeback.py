@@ -40,7 +40,9 @@ def write_back(
     Returns:
         The flushers' share of the disk, and whether writers are throttled.
     """
-    dirty = added(pool.dirty for pool in machine.files.values())
+    dirty = 0.0
+    for pool in machine.files.values():
+        dirty += pool.dirty
     writers = [d for d in demands if d.dirty_file is not None]
     if dirty < 1.0 and not writers:
         return 0.0, False

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from oomkit.scenario.draws import Drawn, draw
 from oomkit.scenario.format import At, Scenario, Step, Task
 from oomkit.scenario.read import walk_tasks
 
@@ -39,14 +40,17 @@ class Planner:
 
     def tasks(self) -> list[Plan]:
         """One entry for each process that the watcher starts; children are inside."""
-        return [entry for task in self.scenario.tasks for entry in self._entries(task)]
+        return [
+            entry
+            for task in self.scenario.tasks
+            for entry in self._entries(task, draw(task, self.rng))
+        ]
 
-    def _entries(self, task: Task) -> list[Plan]:
-        return [self._entry(task, i) for i in range(task.count)]
+    def _entries(self, task: Task, drawn: tuple[Drawn, ...]) -> list[Plan]:
+        return [self._entry(task, i, one) for i, one in enumerate(drawn)]
 
-    def _entry(self, task: Task, i: int) -> Plan:
-        late = self.rng.random() * task.jitter_s if task.jitter_s else 0.0
-        start = task.start_s + i * task.every_s + late
+    def _entry(self, task: Task, i: int, drawn: Drawn) -> Plan:
+        start = task.start_s + i * task.every_s + drawn.late_s
         slot = self.slots
         self.slots += 1
         return {
@@ -67,18 +71,18 @@ class Planner:
             "restart": task.restart_s,
             "program": f"program-{task.name}" if task.program_bytes else None,
             "program_size": task.program_bytes,
-            "steps": [self._step(task, i, step) for step in task.steps],
+            "steps": [
+                self._step(task, i, step, scale)
+                for step, scale in zip(task.steps, drawn.scales, strict=True)
+            ],
             "children": [
                 {**child, "delay": child["start"]}
-                for entry in task.children
-                for child in self._entries(entry)
+                for entry, its in zip(task.children, drawn.children, strict=True)
+                for child in self._entries(entry, its)
             ],
         }
 
-    def _step(self, task: Task, i: int, step: Step) -> Plan:
-        scale = 1.0
-        if task.spread:
-            scale += task.spread * (2.0 * self.rng.random() - 1.0)
+    def _step(self, task: Task, i: int, step: Step, scale: float) -> Plan:
         size = None if step.size_bytes is None else round(step.size_bytes * scale)
         rate = step.rate_bytes_s
         if step.over_s is not None and size:

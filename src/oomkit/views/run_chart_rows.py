@@ -1,5 +1,6 @@
 """The rows the charts are drawn from: samples thinned out, tasks grouped by name."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,33 +171,35 @@ def kill_rows(run: Run, found: Sequence[Curve] | None = None) -> Rows:
     """One row a kill: where its mark stands and what is said of it."""
     known = curves(run) if found is None else found
     before = {(curve.name, curve.instance): curve for curve in known}
+    together: dict[float, list[int]] = {}
+    for index, kill in enumerate(run.kills):
+        together.setdefault(kill.t_s, []).append(index)
     rows = []
     for index, kill in enumerate(run.kills):
         curve = before.get((kill.task, kill.instance))
-        at = (
-            [
-                rss
-                for t, rss in zip(run.samples.t_s, curve.rss_mb, strict=False)
-                if t <= kill.t_s and rss > 0
-            ]
-            if curve
-            else []
-        )
         rows.append(
             {
                 "t": _t(kill.t_s),
                 "kill": index,
-                "together": [i for i, one in enumerate(run.kills) if one.t_s == kill.t_s],
+                "together": together[kill.t_s],
                 "victim": f"{printable(kill.task)}/{kill.instance}",
                 "what": _what(kill),
                 "at": seconds(kill.t_s),
-                "rss": _r(at[-1]) if at else 0.0,
+                "rss": _r(_last_rss(curve, run.samples.t_s, kill.t_s)) if curve else 0.0,
                 "badness": badness_text(kill.badness, run.kernel).removeprefix("badness "),
                 "frees": mb(kill.freed_mb),
                 "why": reason_lines(kill, run.kernel)[0],
             }
         )
     return rows
+
+
+def _last_rss(curve: Curve, t_s: Sequence[float], until_s: float) -> float:
+    """The resident memory a task had last until a time."""
+    for i in range(min(bisect_right(t_s, until_s), len(curve.rss_mb)) - 1, -1, -1):
+        if curve.rss_mb[i] > 0:
+            return curve.rss_mb[i]
+    return 0.0
 
 
 def _what(kill: Kill) -> str:

@@ -47,7 +47,8 @@ class Curve(Record, frozen=True, kw_only=True):
     @property
     def peak_mb(self) -> float:
         """The most memory and swap it had."""
-        return max(map(add, self.rss_mb, self.swap_mb), default=0.0)
+        there = slice(self.first, self.last + 1)
+        return max(map(add, self.rss_mb[there], self.swap_mb[there]), default=0.0)
 
 
 class Uses(Record, frozen=True, kw_only=True):
@@ -109,9 +110,13 @@ def _shown(samples: TaskSamples) -> tuple[int, int]:
     """The first and the last sample in which a task has memory; -1 where it never has."""
     rss, swap = samples.rss_mb, samples.swap_mb
     count = min(len(rss), len(swap))
-    first = next((i for i in range(count) if rss[i] > 0 or swap[i] > 0), count)
-    last = next((i for i in range(count - 1, first - 1, -1) if rss[i] > 0 or swap[i] > 0), -1)
-    return first, last
+    first = 0
+    while first < count and not (rss[first] > 0 or swap[first] > 0):
+        first += 1
+    last = count - 1
+    while last >= first and not (rss[last] > 0 or swap[last] > 0):
+        last -= 1
+    return first, last if last >= first else -1
 
 
 def swap_total_mb(run: Run, scenario: Scenario | None) -> float:

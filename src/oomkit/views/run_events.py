@@ -1,6 +1,6 @@
 """What happened in a run, in order: the record's own events, and what its curves show."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Literal
 
@@ -11,7 +11,7 @@ from oomkit.render.quantities import count_of, mb, seconds, time_share
 from oomkit.scenario import Denied, Freeze, Kill, Run, Scenario
 from oomkit.scenario.record import SoftAct
 from oomkit.views.kill_reasons import full_cgroup, reason_lines, victim_of
-from oomkit.views.run_curves import Curve, curves, swap_total_mb, uses
+from oomkit.views.run_curves import Curve, Uses, curves, swap_total_mb, uses
 
 Kind = Literal[
     "start", "end", "short", "swap", "pressure", "freeze", "kill", "would_have", "denied", "knob",
@@ -48,10 +48,10 @@ _SWAP_BEGINS_MB = 1.0
 _SWAP_FULL = 0.01
 
 
-def starts(run: Run) -> list[Happening]:
+def starts(by_name: Mapping[str, list[Curve]]) -> list[Happening]:
     """A line for each name: how many tasks started, and until when."""
     found = []
-    for name, group in _by_name(run).items():
+    for name, group in by_name.items():
         first, last = group[0].start_s, group[-1].start_s
         what = _several(name, len(group), "starts", "start")
         if last - first >= 1.0:
@@ -60,10 +60,10 @@ def starts(run: Run) -> list[Happening]:
     return found
 
 
-def ends(run: Run) -> list[Happening]:
+def ends(by_name: Mapping[str, list[Curve]]) -> list[Happening]:
     """A line for each name: how many tasks came to their own end, and when the first did."""
     found = []
-    for name, group in _by_name(run).items():
+    for name, group in by_name.items():
         ended = sorted(
             curve.end_s for curve in group if curve.kill is None and curve.end_s is not None
         )
@@ -79,9 +79,9 @@ def ends(run: Run) -> list[Happening]:
     return found
 
 
-def shortage(run: Run, scenario: Scenario | None) -> list[Happening]:
+def shortage(run: Run, use: Uses) -> list[Happening]:
     """When MemAvailable first falls below a tenth of memory."""
-    total = uses(run, scenario).total_mb
+    total = use.total_mb
     for t, available in zip(run.samples.t_s, run.samples.available_mb, strict=False):
         if total > 0 and available < _SHORT * total:
             what = f"low memory: {mb(max(available, 0.0))} of {mb(total)} available"
@@ -138,8 +138,8 @@ def _rises(values: list[float]) -> int:
     return count
 
 
-def _by_name(run: Run) -> dict[str, list[Curve]]:
-    ordered = sorted(curves(run), key=lambda curve: curve.name)
+def _by_name(known: Sequence[Curve]) -> dict[str, list[Curve]]:
+    ordered = sorted(known, key=lambda curve: curve.name)
     return {name: list(group) for name, group in groupby(ordered, key=lambda curve: curve.name)}
 
 
@@ -164,7 +164,12 @@ _ALL_ENDED = "every task ended"
 
 
 def happenings(
-    run: Run, scenario: Scenario | None = None, *, every_one: bool = False
+    run: Run,
+    scenario: Scenario | None = None,
+    *,
+    every_one: bool = False,
+    known: Sequence[Curve] | None = None,
+    use: Uses | None = None,
 ) -> list[Happening]:
     """Return what happened, in order of time.
 
@@ -172,23 +177,27 @@ def happenings(
         run: the record.
         scenario: what was played, for the knobs it changes on the way and the memory's size.
         every_one: list every kill, refusal and freeze; else many of a kind are summed up.
+        known: the run's curves, where they are known.
+        use: what its memory is used for, where that is known.
     """
+    known = curves(run) if known is None else known
+    by_name = _by_name(known)
     found: list[Happening] = []
     if scenario is not None:
         found += _knobs(scenario, run.ended_s)
-    found += starts(run)
-    found += shortage(run, scenario)
+    found += starts(by_name)
+    found += shortage(run, uses(run, scenario) if use is None else use)
     found += swap(run, scenario)
     found += pressure(run)
     found += _freezes(run.frozen, run.ended_s, every_one)
     found += _kills(run, every_one)
     found += _limited([_denied(one) for one in run.denied], "denied", every_one)
     found += map(_eased, run.eased)
-    found += ends(run)
+    found += ends(by_name)
     # A task's end is sampled, and may come out a moment later than the end of the run.
     found = [_until(one, run.ended_s) for one in found]
     found.sort(key=lambda one: one.t_s)
-    return [*found, ending(run)]
+    return [*found, ending(run, known)]
 
 
 Nested = tuple[Happening, list["Nested"]]
@@ -223,13 +232,13 @@ def nested(run: Run, scenario: Scenario | None = None) -> list[Nested]:
     return found
 
 
-def ending(run: Run) -> Happening:
-    """How the run ended."""
+def ending(run: Run, known: Sequence[Curve]) -> Happening:
+    """How the run ended, whose curves are known."""
     why = _panic_line(run.log) if run.outcome == "panicked" else None
     return Happening(
         t_s=run.ended_s,
         kind="panic" if run.outcome == "panicked" else "outcome",
-        what=_ALL_ENDED if _all_ended(run) else _ENDINGS[run.outcome],
+        what=_ALL_ENDED if _all_ended(run, known) else _ENDINGS[run.outcome],
         why=(printable(why), f"({log_clock(run)})") if why else (),
     )
 
@@ -241,9 +250,8 @@ def log_clock(run: Run) -> str:
     return "the log's clock counts from the kernel's boot"
 
 
-def _all_ended(run: Run) -> bool:
+def _all_ended(run: Run, found: Sequence[Curve]) -> bool:
     """Whether the samples show that every task had ended when the run was completed."""
-    found = curves(run)
     ended = (curve.end_s is not None or curve.kill is not None for curve in found)
     return run.outcome == "completed" and bool(found) and all(ended)
 

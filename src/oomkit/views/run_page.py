@@ -158,7 +158,7 @@ def html_page(run: Run, scenario: Scenario | None = None, *, command: str = "") 
         outcome=outcome_of(run.outcome),
         good=run.outcome == "completed" and not run.objectives.protected_killed,
         bad_fields=BAD_FIELDS,
-        end=ending(run),
+        end=ending(run, curves(run)),
         answered=_answered(run),
         objectives=objective_rows(run),
         found=nested(run, scenario),
