@@ -23,8 +23,6 @@ PROBE: Final = "probe/0"
 _TO_WHOLE: Final = 1.5 * 2.0**52
 """Added to a number and taken off again it leaves the nearest whole one."""
 
-_SCALES: Final = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
-
 _EXACT: Final = 1e12
 """Up to this a product is off by less than 0.001."""
 
@@ -186,7 +184,9 @@ def rounded(value: float, digits: int) -> float:
     """
     if value == 0.0:
         return value
-    scale = _SCALES[digits]
+    scale = 1.0
+    for _ in range(digits):
+        scale *= 10.0
     wanted = value * scale
     if 0.0 < wanted < _EXACT:
         whole = (wanted + _TO_WHOLE) - _TO_WHOLE
