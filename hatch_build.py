@@ -53,12 +53,21 @@ COMPILED = {
         "adj", "alloc", "badness", "cint", "constraint", "oom_control", "out_of_memory", "select",
     ),
     "policy/engine": None,
+    "klog": ("parser", "replay", "snapshot"),
+    "klog/report": None,
+    "klog/userspace": None,
+    "klog/lines": (
+        "clean", "code", "join", "learned", "pieces", "prefix", "program", "prose", "scan",
+        "wrappers",
+    ),
 }  # fmt: skip
 """Modules that a run spends its time in, by their folder; None: all but those that can't be."""
 
 UNCOMPILED = {
     "model": ("__init__", "of_snapshot", "snapshot_tasks"),
     "policy/engine": ("__init__", "driver", "plan", "plan_parts"),
+    "klog/report": ("__init__", "line_records"),
+    "klog/userspace": ("__init__", "form"),
 }
 """Modules that hold nothing, or what mypyc can't make: records, whose classes are foreign, classes
 within a condition, and classes that look at their own slots."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.report.assembler import Assembler
 from tests.klog.test_belonging import (
     CALLER,

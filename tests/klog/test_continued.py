@@ -6,7 +6,7 @@ import pytest
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines.clean import QuotedPrintable
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.continued import CONTINUED
 

@@ -11,7 +11,8 @@ from oomkit.klog.lines import scan
 from oomkit.klog.lines.clean import QuotedPrintable, clean, split_joined, without_cut_end
 from oomkit.klog.lines.join import Joiner, breakable_width
 from oomkit.klog.lines.learned import LearnedPrefixes
-from oomkit.klog.lines.prefix import Line, PrefixStripper, strip_prefix
+from oomkit.klog.lines.line import Line
+from oomkit.klog.lines.prefix import PrefixStripper, strip_prefix
 from oomkit.klog.lines.wrappers import (
     ExportReader,
     PrettyReader,

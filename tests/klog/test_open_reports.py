@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Killed, Selected, Summary
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.header import parse_header

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.memory_records import Counter, HugePages, Memory, Protection, Slab
 from oomkit.klog.records import (
     Killed,
@@ -33,6 +33,7 @@ from oomkit.klog.report.header import (
     parse_uname,
     parse_version,
 )
+from oomkit.klog.report.line_records import KillLine
 from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart, page_kb
 from oomkit.klog.report.scope import beancounter, has_stack, what_ran_out
@@ -92,7 +93,7 @@ def test_a_kill_line_of_each_version(
 ) -> None:
     found = kill.parse_killed(text, 3)
     assert found is not None
-    assert found == kill.KillLine(
+    assert found == KillLine(
         text=opening, form=form, killed=Killed(**{"pid": 7, "comm": "db", "line": 3, **values})
     )
 
@@ -132,7 +133,7 @@ def test_a_line_whose_end_is_cut_may_be_of_a_later_version(text: str, form: str 
     ],
 )
 def test_a_spared_victim(text: str) -> None:
-    assert kill.parse_killed(text, 3) == kill.KillLine(
+    assert kill.parse_killed(text, 3) == KillLine(
         text=None, killed=Killed(pid=7, comm="db", line=3), would_have=True
     )
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from oomkit.klog.lines.prefix import Line, PrefixStripper, strip_prefix
+from oomkit.klog.lines.line import Line
+from oomkit.klog.lines.prefix import PrefixStripper, strip_prefix
 
 DAY = "2024-01-04T10:00:00"
 UP = {"stamped": True, "uptime_s": 5.000001}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oomkit.klog.lines.code import is_code
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.lines.program import program_lines
 from oomkit.klog.lines.prose import asked_lines, explains, has_other_script, supposes, words_in
 from oomkit.klog.userspace.wrapped import Wrapped

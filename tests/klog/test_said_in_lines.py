@@ -7,7 +7,7 @@ import pytest
 
 from oomkit.klog import read_evidence
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.lines.scan import Worth
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import Names

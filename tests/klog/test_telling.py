@@ -6,7 +6,7 @@ import pytest
 
 from oomkit.klog import read_evidence
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Source
 from oomkit.klog.userspace.gadget import GadgetTable
 from oomkit.klog.userspace.objects import abouts, in_one_line

@@ -8,7 +8,8 @@ from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import QuotedPrintable, clean_bytes, split_joined
 from oomkit.klog.lines.code import is_code
 from oomkit.klog.lines.join import Joiner, begins_line, breakable_width
-from oomkit.klog.lines.prefix import OTHERS_LINE, Line, PrefixStripper, WholeLines, strip_prefix
+from oomkit.klog.lines.line import Line
+from oomkit.klog.lines.prefix import OTHERS_LINE, PrefixStripper, WholeLines, strip_prefix
 from oomkit.klog.lines.prose import explains
 from oomkit.klog.lines.wrappers import (
     ExportReader,

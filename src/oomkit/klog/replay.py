@@ -1,7 +1,7 @@
 """Decide a report again by the rules, and say whether the kernel's choice agrees."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from oomkit.kernel.badness import unkillable
 from oomkit.kernel.constraint import control_for
@@ -22,7 +22,7 @@ from oomkit.klog.snapshot import (
     tasks_of,
     total_is_printed,
 )
-from oomkit.records import Record, replace
+from oomkit.records import replace
 
 _AGES_TEXT = (
     "this kernel ranks by CPU time, age and children as well, which the report does not show"
@@ -54,7 +54,7 @@ class _Given:
         return snapshot_of(self.report, rules, assumed, self._tasks[by])
 
 
-class _Trial(Record, frozen=True, kw_only=True):
+class _Trial(NamedTuple):
     """One ranking, under stated assumptions.
 
     Attributes:
@@ -64,7 +64,7 @@ class _Trial(Record, frozen=True, kw_only=True):
         ranked: badness and task of the candidates, worst first.
     """
 
-    given: "_Given"
+    given: _Given
     assumed: Assumed
     oc: OomControl
     ranked: list[tuple[int, Task]]

@@ -1,6 +1,7 @@
 """From a report to the snapshot that the kernel's rules work on."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Memcg, Memory, Node, Snapshot, Task
@@ -8,7 +9,7 @@ from oomkit.kernel.versions import UnknownKernelError, history, parse_version, r
 from oomkit.klog.memory_records import Counter
 from oomkit.klog.records import Assumed, Bound, Report, TaskRow
 from oomkit.klog.report.header import nodes_in
-from oomkit.records import Record, replace
+from oomkit.records import replace
 
 _MAX_FACTOR = 16
 """Maximum ratio of an unknown total to what the tasks use."""
@@ -184,7 +185,7 @@ def _missing(report: Report) -> tuple[str, ...]:
     return tuple(missing)
 
 
-class Inputs(Record, frozen=True, kw_only=True):
+class Inputs(NamedTuple):
     """What the rules need to decide a report again.
 
     Attributes:
@@ -271,7 +272,7 @@ _ROOT_SHARE = 0.97
 """What is left of a task's memory when root's bonus of 3 % is taken off."""
 
 
-class Bounds(Record, frozen=True, kw_only=True):
+class Bounds(NamedTuple):
     """Between which sizes a total lies, in pages.
 
     Attributes:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from oomkit.kernel.versions import LAST_KNOWN
 from oomkit.klog.records import Reaped, Summary
-from oomkit.klog.report.header import Header
+from oomkit.klog.report.line_records import Header
 from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart
 from oomkit.klog.report.tasks import table_form

@@ -6,7 +6,7 @@ other reasons (replies in a mail, other messages) is never swallowed.
 """
 
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.report.tasks import FORMS, ROW, parse_table_header
 
 _ROW_START = re.compile(r"^\[\s*\d{1,10}\](?:\s+\d+\b|\s*$)")

@@ -6,12 +6,13 @@ is taken off wherever it stands in the order that loggers stack them.
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines import pieces
 from oomkit.klog.lines.clean import without_cut_end
 from oomkit.klog.lines.learned import LearnedPrefixes
+from oomkit.klog.lines.line import Line
 from oomkit.klog.lines.pieces import (
     HOST_TAG,
     KMSG,
@@ -23,7 +24,6 @@ from oomkit.klog.lines.pieces import (
     STAMP_ONLY,
     TAG_AFTER,
 )
-from oomkit.records import Record
 
 _BEFORE_TAG = (
     r"(?P<mon>" + pieces.MONTH + r") {1,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d) "
@@ -42,41 +42,6 @@ OTHERS_LINE = re.compile(
 )  # fmt: skip
 """A whole line of syslog that another program than the kernel wrote, with nothing packed in it:
 no record, no code, no second line, no kernel's stamp."""
-
-
-class Line(Record, kw_only=True, gc=False):
-    """A line of a log without its prefix.
-
-    Attributes:
-        number: its number in the file, from 1.
-        text: what is left, without blanks at its ends.
-        stamped: it had a time stamp or a priority.
-        time: date and time in ISO 8601, without the year where the log has none.
-        uptime_s: the kernel's stamp.
-        host: the host's name.
-        tag: the syslog tag where it is not the kernel's; None for kernel lines.
-        tag_pid: the process id in that tag.
-        caller: caller id (``T123``, ``C0``).
-        width: length of the whole line with its prefix; 0 where a record holds the text.
-        cut: a pager hid its end.
-        spaced: 1 where the raw text began with a blank, 2 where it ended with one, 3 both.
-        about: what a record says of the pod that its text is about: ``pod``, ``namespace``,
-            ``container``, ``count``.
-    """
-
-    number: int
-    text: str
-    stamped: bool = False
-    time: str | None = None
-    uptime_s: float | None = None
-    host: str | None = None
-    tag: str | None = None
-    tag_pid: int | None = None
-    caller: str | None = None
-    width: int = 0
-    cut: bool = False
-    spaced: int = 0
-    about: dict[str, Any] | None = None
 
 
 class WholeLines(NamedTuple):

@@ -6,7 +6,8 @@ from typing import Any
 
 from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import clean, split_joined
-from oomkit.klog.lines.prefix import Line, strip_prefix
+from oomkit.klog.lines.line import Line
+from oomkit.klog.lines.prefix import strip_prefix
 from oomkit.records import DecodeError, from_json
 
 TEXT_KEYS = ("MESSAGE", "log", "message", "msg", "line", "textPayload", "_raw", "@message")
@@ -299,13 +300,13 @@ _NAMES = frozenset(
 """Fields of an inspected container or pod, whose record has no text: lines by themselves."""
 
 
+_LOGGERS = frozenset((*TEXT_KEYS, *_TIME_KEYS, *_HOST_KEYS, *_TAG_KEYS))
+"""Fields that loggers write."""
+
+
 def _is_of_others(name: str, value: str) -> bool:
     """A text in a field that no logger has: ``errorMessage`` and the like."""
-    return (
-        " " in value
-        and name not in (*TEXT_KEYS, *_TIME_KEYS, *_HOST_KEYS, *_TAG_KEYS)
-        and (not name.startswith("_"))
-    )
+    return " " in value and name not in _LOGGERS and (not name.startswith("_"))
 
 
 _OPENS = frozenset({"{", "},{", "}, {", "[{"})

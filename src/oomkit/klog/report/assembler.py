@@ -1,16 +1,16 @@
 """Turn lines without prefixes into reports: which line belongs to which report."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.clean import MAX_MARK, is_left_out
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Damage, KernelName, Report
 from oomkit.klog.report.again import Again
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.endings import Endings
 from oomkit.klog.report.header import (
-    Caller,
     parse_caller,
     parse_cpuset,
     parse_frame,
@@ -21,6 +21,9 @@ from oomkit.klog.report.meminfo import START
 from oomkit.klog.report.scope import OOM_FRAMES
 from oomkit.klog.report.stall import parse_stall
 from oomkit.klog.report.tasks import ROW, TABLE_HEADER, parse_table_header
+
+if TYPE_CHECKING:
+    from oomkit.klog.report.line_records import Caller
 
 _ANCHOR = re.compile(
     # First what any of them begins with: most places are passed over by that.

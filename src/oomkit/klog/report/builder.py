@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from oomkit.klog import version_texts
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import (
     MAX_PROBLEMS,
     Damage,
@@ -17,7 +17,7 @@ from oomkit.klog.records import (
     Summary,
     TaskRow,
 )
-from oomkit.klog.report.header import Caller, Header
+from oomkit.klog.report.line_records import Caller, Header
 from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart, page_kb
 from oomkit.klog.report.scope import beancounter, has_stack, what_ran_out

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Killed
 from oomkit.klog.report import kill
 from oomkit.klog.report.builder import Builder
@@ -110,7 +110,8 @@ class Endings:
         self._reports.in_table = None
         return report
 
-    _take_would = _take_killed
+    def _take_would(self, line: Line) -> Builder | None:
+        return self._take_killed(line)
 
     def _take_exiting(self, line: Line) -> Builder | None:
         parsed = kill.parse_exiting(line.text, line.number)

@@ -1,7 +1,7 @@
 """The head of a report: the allocating task, its request, the kernel."""
 
 from oomkit.klog.lines import expressions as re
-from oomkit.records import Record
+from oomkit.klog.report.line_records import Caller, Header
 
 _HEADER = re.compile(
     r"(?:^\[\s*\d{1,9}\.\d{1,5}\] )?"
@@ -53,30 +53,6 @@ _ARM_FRAME = re.compile(
     r"^\s*(?:\[<?[0-9a-f]*>?\] \()?(?P<name>[A-Za-z_][\w.]*)\)? from "
     r"(?:\[<?[0-9a-f]*>?\] \()?(?P<caller>[A-Za-z_][\w.]*)\+0x"
 )
-
-
-class Header(Record, frozen=True, kw_only=True):
-    """The line that opens a report.
-
-    Attributes:
-        comm: name of the asker; None where the line lacks it (before 2.6.19, or cut).
-        pid: its thread id (OpenVZ).
-        gfp_mask: flags as printed.
-        order: order of the request.
-        nodemask: nodes of the request.
-        oom_adj: the asker's ``oom_adj``.
-        oom_score_adj: the asker's ``oom_score_adj``.
-        form: the text's form, as ``RuleSet.log_header`` names it; None where it is cut.
-    """
-
-    comm: str | None
-    pid: int | None
-    gfp_mask: str | None
-    order: int | None
-    nodemask: str | None
-    oom_adj: int | None
-    oom_score_adj: int | None
-    form: str | None
 
 
 def parse_header(text: str) -> Header | None:
@@ -143,22 +119,6 @@ def _form(rest: str, *, vz: bool, bare: bool) -> str | None:
     if "oom_score_adj=" not in rest:
         return None
     return "4.6" if "(" in rest else "3.7"
-
-
-class Caller(Record, frozen=True, kw_only=True):
-    """The line that names the process behind a call trace.
-
-    Attributes:
-        pid: its thread id.
-        comm: its name.
-        tainted: the taint flags; None for an untainted kernel.
-        release: the kernel's release.
-    """
-
-    pid: int
-    comm: str
-    tainted: str | None
-    release: str
 
 
 def parse_caller(text: str) -> Caller | None:

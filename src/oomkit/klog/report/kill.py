@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.records import Killed, KilledAs, Reaped, Selected, Summary
-from oomkit.records import Record, replace
+from oomkit.klog.report.line_records import KillLine
+from oomkit.records import replace
 
 if TYPE_CHECKING:
     from oomkit.klog.report.builder import Builder
@@ -86,22 +87,6 @@ _OPENING = re.compile(
     r"(?:Memory cgroup out of memory|Out of memory|No available memory).*", re.IGNORECASE
 )
 """What the kernel prints before the process; words of others may stand before that."""
-
-
-class KillLine(Record, frozen=True, kw_only=True):
-    """A kill line.
-
-    Attributes:
-        text: what opens it; None where the version prints nothing before.
-        killed: the victim.
-        would_have: the victim was spared (``would_have_oomkilled``).
-        form: the text's form, as ``RuleSet.log_kill`` names it, as far as this line shows.
-    """
-
-    text: str | None
-    killed: Killed
-    would_have: bool = False
-    form: str | None = None
 
 
 def parse_killed(text: str, line: int, *, cut: bool = False) -> KillLine | None:

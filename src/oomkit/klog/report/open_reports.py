@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Report
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.finish import note_missing

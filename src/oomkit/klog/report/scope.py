@@ -5,7 +5,7 @@ from typing import Protocol
 from oomkit.kernel.decision import Scope
 from oomkit.klog import version_texts
 from oomkit.klog.records import Summary
-from oomkit.klog.report.header import Caller, Header
+from oomkit.klog.report.line_records import Caller, Header
 from oomkit.klog.report.memcg import MemcgPart
 from oomkit.klog.report.meminfo import MemoryPart
 

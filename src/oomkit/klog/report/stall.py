@@ -1,7 +1,7 @@
 """Warnings of allocations that wait for memory: a timed witness of a freeze."""
 
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Report, Stall
 
 _STALL = re.compile(

@@ -5,7 +5,7 @@ from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.userspace.continued import CONTINUED, JOB_LINES
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.gadget import GadgetTable

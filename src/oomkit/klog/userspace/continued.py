@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.named import PBS_JOB
 from oomkit.records import replace

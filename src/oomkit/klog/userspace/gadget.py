@@ -3,7 +3,7 @@
 from typing import Any
 
 from oomkit.klog.evidence import Evidence
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.records import Source
 
 _FIELDS = {

@@ -1,7 +1,7 @@
 """What the lines of a log name: a pod, a container, a unit, a job, for a line that follows."""
 
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 
 REACH = 240
 """So many lines below it a name still counts."""

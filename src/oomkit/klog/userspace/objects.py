@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.userspace.form import size_kb
 
 _FIELD = re.compile(

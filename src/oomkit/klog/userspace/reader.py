@@ -9,7 +9,7 @@ from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines import expressions as re
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.lines.prose import has_other_script, supposes, words_in
 from oomkit.klog.lines.words import Words
 from oomkit.klog.records import Source

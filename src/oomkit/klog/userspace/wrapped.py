@@ -1,6 +1,6 @@
 """Long messages of others that a terminal, a mail or a page wrapped: their lines put together."""
 
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.records import replace
 
 _MESSAGES = (
