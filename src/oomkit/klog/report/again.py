@@ -1,6 +1,6 @@
 """Lines that stand in a log twice: copied screens that overlap, or a report that is copied."""
 
-from oomkit.klog.lines.prefix import Line
+from oomkit.klog.lines.line import Line
 from oomkit.klog.report.builder import Builder
 from oomkit.klog.report.header import parse_frame
 from oomkit.klog.report.meminfo import MemoryPart
