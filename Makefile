@@ -46,13 +46,13 @@ unit: $(STAMP)  ## in a minute: worked examples of the pure parts, without proce
 plain: $(STAMP)  ## the core's tests by the standard library alone
 	OOMKIT_PLAIN=1 PYTHONPATH=$(CURDIR)/tests/without $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" $(addprefix tests/,toml kernel scenario policy klog explain model lab)
 
-compiled: $(STAMP)  ## a wheel in which mypyc compiled model, rules and policies' engine, below build/, and their tests with it
+compiled: $(STAMP)  ## a wheel in which mypyc compiled model, rules, policies' engine and the reader of logs, below build/, and their tests with it
 	rm -rf $(BUILD)/compiled && mkdir -p $(BUILD)/compiled
 	OOMKIT_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d $(BUILD)/compiled
 	$(BIN)/python -m zipfile -e $(BUILD)/compiled/*.whl $(BUILD)/compiled/lib
 	cd / && PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(abspath $(BIN))/python -c "import oomkit.model.solve as m; assert m.__file__.endswith('.so'), m"
 	test -s $(BUILD)/compiled/lib/oomkit/real/agent/oomkit-agent
-	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model tests/kernel tests/policy
+	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model tests/kernel tests/policy tests/klog tests/explain
 
 agent: $(STAMP)  ## the workload agent as a static program, in the cache; runs build it as well when they need it
 	@$(BIN)/python -c "from oomkit.real.static_agent import agent; a = agent(); print(a.path or a.why); raise SystemExit(not a.path)"
