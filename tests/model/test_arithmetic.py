@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.model import cpu, disk, sampler
+from oomkit.model import cpu, disk, sample_curves
 from oomkit.model.boot import mem_total_pages
 from oomkit.model.demand import Demand, amplification
 from oomkit.model.pools import Group, Mm, Pool, PoolFlow
@@ -387,4 +387,4 @@ def test_of_pools_in_use_those_with_most_of_their_pages_go_first_by_swappiness()
     st.sampled_from([2, 3, 4, 6]),
 )
 def test_samples_are_rounded_as_python_rounds(value: float, digits: int) -> None:
-    assert repr(sampler.rounded(value, digits)) == repr(round(value, digits))
+    assert repr(sample_curves.rounded(value, digits)) == repr(round(value, digits))

@@ -8,30 +8,15 @@ from oomkit.model import accounting
 from oomkit.model.machine import Machine
 from oomkit.model.psi import Psi
 from oomkit.model.responsiveness import Prober
+from oomkit.model.sample_curves import MB, Curve, Values, rounded
 from oomkit.model.solve import Rates
-from oomkit.model.tasks import PAGE, Proc
+from oomkit.model.tasks import Proc
 from oomkit.scenario.record import Samples, TaskSamples
 from oomkit.scenario.sums import added
-
-_MB: Final = 2**20 / PAGE
-
-_A_PAGE_MB: Final = 1.0 / _MB
 
 PING: Final = "ping/0"
 PROBE: Final = "probe/0"
 
-_TO_WHOLE: Final = 1.5 * 2.0**52
-"""Added to a number and taken off again it leaves the nearest whole one."""
-
-_EXACT: Final = 1e12
-"""Up to this a product is off by less than 0.001."""
-
-_SURE: Final = 0.499
-
-_NO_PIECE: Final = 2**60
-"""No piece has so high a number."""
-
-_Values = tuple[float, float, float]
 _State = tuple[float, float, float, float]
 
 _FINEST_S: Final = 2.0**-10
@@ -51,149 +36,6 @@ _MAX_KILLS: Final = 1000
 
 _MAX_STARTS_AND_EXITS: Final = 400
 """Maximum number of starts and exits with a sample of their own."""
-
-
-class _Piece:
-    """A process's rss and swap, pages, and its progress at the begin and the end of a piece.
-
-    After it they stay what they are at its end, until the curve's next piece.
-    """
-
-    __slots__ = ("done_0", "done_1", "number", "rss_0", "rss_1", "swap_0", "swap_1")
-
-    def __init__(
-        self,
-        number: int,
-        rss_0: float, swap_0: float, done_0: float,
-        rss_1: float, swap_1: float, done_1: float,
-    ) -> None:  # fmt: skip
-        self.number = number
-        self.rss_0 = rss_0
-        self.swap_0 = swap_0
-        self.done_0 = done_0
-        self.rss_1 = rss_1
-        self.swap_1 = swap_1
-        self.done_1 = done_1
-
-
-class _Curve:
-    """What is known of one process from its start on: its values around each piece of the run.
-
-    Attributes:
-        proc: the process.
-        first: number of the run's first sample after its start.
-        total_s: seconds that its steps take on an idle machine.
-        before: its rss and swap, pages, and its progress where the present piece begins.
-        pieces: the pieces in which one of these changed, or that begin otherwise than the last
-            of them ended.
-    """
-
-    __slots__ = ("before", "first", "pieces", "proc", "total_s")
-
-    def __init__(self, proc: Proc, first: int, total_s: float) -> None:
-        self.proc = proc
-        self.first = first
-        self.total_s = total_s
-        self.before: _Values = (0.0, 0.0, 0.0)
-        self.pieces: list[_Piece] = []
-
-    def add(self, number: int, after: _Values) -> None:
-        """Note what it is like at the end of a piece; :attr:`before` is what it was before."""
-        rss_0, swap_0, done_0 = self.before
-        rss_1, swap_1, done_1 = after
-        if self.pieces and rss_0 == rss_1 and swap_0 == swap_1 and done_0 == done_1:
-            last = self.pieces[-1]
-            if last.rss_1 == rss_0 and last.swap_1 == swap_0 and last.done_1 == done_0:
-                return
-        self.pieces.append(_Piece(number, rss_0, swap_0, done_0, rss_1, swap_1, done_1))
-
-    def drop(self, number: int) -> None:
-        """Forget a piece, if it is the last."""
-        if self.pieces and self.pieces[-1].number == number:
-            self.pieces.pop()
-
-    def keep(self, left: list[int]) -> None:
-        """Forget the pieces that say nothing of those that are left."""
-        at = 0
-        kept = []
-        for i, piece in enumerate(self.pieces):
-            while at < len(left) and left[at] < piece.number:
-                at += 1
-            following = self.pieces[i + 1].number if i + 1 < len(self.pieces) else _NO_PIECE
-            if at < len(left) and left[at] < following:
-                kept.append(piece)
-        self.pieces = kept
-
-    def columns(self, parts: dict[int, tuple[int, list[float]]], count: int) -> list[list[float]]:
-        """Its rss and swap, MB, and its progress.
-
-        Args:
-            parts: by piece, in their order, the number of the first of its samples, and the share
-                of the piece that was over at each.
-            count: the number of all samples.
-        """
-        rss: list[float] = []
-        swap: list[float] = []
-        progress: list[float] = []
-        pieces = self.pieces
-        following = 0
-        piece: _Piece | None = None
-        for number, (at, shares) in parts.items():
-            while following < len(pieces) and pieces[following].number <= number:
-                piece = pieces[following]
-                following += 1
-            if at < self.first or piece is None:
-                continue
-            if len(rss) < at:
-                for column in (rss, swap, progress):
-                    column.extend([0.0] * (at - len(column)))
-            if piece.number == number:
-                _extend(rss, piece.rss_0 * _A_PAGE_MB, piece.rss_1 * _A_PAGE_MB, shares, 3)
-                _extend(swap, piece.swap_0 * _A_PAGE_MB, piece.swap_1 * _A_PAGE_MB, shares, 3)
-                _extend(progress, piece.done_0, piece.done_1, shares, 4)
-                continue
-            _extend(rss, piece.rss_1 * _A_PAGE_MB, piece.rss_1 * _A_PAGE_MB, shares, 3)
-            _extend(swap, piece.swap_1 * _A_PAGE_MB, piece.swap_1 * _A_PAGE_MB, shares, 3)
-            _extend(progress, piece.done_1, piece.done_1, shares, 4)
-        for column in (rss, swap, progress):
-            column.extend([0.0] * (count - len(column)))
-        return [rss, swap, progress]
-
-
-def _extend(column: list[float], start: float, end: float, parts: list[float], digits: int) -> None:
-    """Add to a column what lies between two values."""
-    if start == end:
-        # Most tasks stand still most of the time, and many have nothing in swap.
-        value = rounded(start, digits) if start > 0.0 else 0.0
-        if len(parts) == 1:
-            column.append(value)
-        else:
-            column.extend([value] * len(parts))
-        return
-    change = end - start
-    for part in parts:
-        value = start + change * part
-        column.append(rounded(value, digits) if value > 0.0 else 0.0)
-
-
-def rounded(value: float, digits: int) -> float:
-    """What ``round()`` returns, which finds the nearest decimal by writing it out.
-
-    Far enough from the middle between two decimals the nearest one is known, and a division
-    of whole numbers rounds once, as reading the decimal does.
-    """
-    if value == 0.0:
-        return value
-    scale = 1.0
-    for _ in range(digits):
-        scale *= 10.0
-    wanted = value * scale
-    if 0.0 < wanted < _EXACT:
-        whole = (wanted + _TO_WHOLE) - _TO_WHOLE
-        off = wanted - whole
-        if -_SURE < off < _SURE:
-            return whole / scale
-    return round(value, digits)
 
 
 class _Row:
@@ -259,7 +101,7 @@ class Sampler:
         self._pieces: dict[int, tuple[_State, _State]] = {}
         """By number, the machine's state at the begin and at the end of each piece."""
         self._piece = 0
-        self._curves: dict[str, _Curve] = {}
+        self._curves: dict[str, Curve] = {}
         self._is_adaptive = interval_s is None
         self._most = most
         self._intervals = 0
@@ -267,7 +109,7 @@ class Sampler:
         self._kills = 0
         self._starts_and_exits = 0
         self._last_kill_s = -1.0
-        self._live: list[_Curve] = []
+        self._live: list[Curve] = []
         self._before: _State = (0.0, 0.0, 0.0, 0.0)
         self._cpu_busy = 0.0
 
@@ -326,7 +168,7 @@ class Sampler:
         total = added(proc.nominal)
         if spec.loops is not None:
             total *= spec.loops
-        curve = _Curve(proc, len(self._rows), total)
+        curve = Curve(proc, len(self._rows), total)
         curve.before = self._values(curve)
         self._curves[proc.key] = curve
         self._live.append(curve)
@@ -443,7 +285,7 @@ class Sampler:
             max(machine.swap_total - swapped, 0.0),
         )
 
-    def _values(self, curve: _Curve) -> _Values:
+    def _values(self, curve: Curve) -> Values:
         """A process's rss and swap, pages, and its progress."""
         proc = curve.proc
         if proc.state == "dead":
@@ -454,7 +296,7 @@ class Sampler:
             rss += program.resident
         return (rss, swap, self._progress(curve))
 
-    def _progress(self, curve: _Curve) -> float:
+    def _progress(self, curve: Curve) -> float:
         proc = curve.proc
         done = proc.done_s
         if proc.state == "run" and proc.step < len(proc.nominal) and 0 < proc.step_total < 1e18:
@@ -498,4 +340,4 @@ class Sampler:
 
 
 def _as_mb(column: Iterable[float]) -> list[float]:
-    return [rounded(pages / _MB, 3) for pages in column]
+    return [rounded(pages / MB, 3) for pages in column]
