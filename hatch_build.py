@@ -12,6 +12,7 @@ which links musl.
 """
 
 import importlib.util
+import multiprocessing
 import os
 import re
 import sys
@@ -84,6 +85,13 @@ def compiled_paths(root: Path) -> list[Path]:
     )
 
 
+def compiled_groups(root: Path) -> list[list[Path]]:
+    """The same by the shared object that they become: as many as are compiled side by side."""
+    paths = compiled_paths(root)
+    logs = [path for path in paths if "klog" in path.parts]
+    return [[path for path in paths if path not in logs], logs]
+
+
 class CustomBuildHook(BuildHookInterface[Any]):
     """Compiles what pays, if it is asked to."""
 
@@ -101,11 +109,11 @@ class CustomBuildHook(BuildHookInterface[Any]):
             return
         self._made = tempfile.TemporaryDirectory(prefix="oomkit-compile-")
         made = Path(self._made.name)
-        compile_modules(compiled_paths(Path(self.root)), Path(self.root), made)
+        for lib in compile_all(Path(self.root), made):
+            for path in lib.rglob("*.so"):
+                build_data["force_include"][str(path)] = str(path.relative_to(lib))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        for path in (made / "lib").rglob("*.so"):
-            build_data["force_include"][str(path)] = str(path.relative_to(made / "lib"))
         agent = made / "oomkit-agent"
         build_agent(Path(self.root), agent)
         build_data["force_include"][str(agent)] = AGENT
@@ -133,6 +141,22 @@ def build_agent(root: Path, target: Path) -> None:
         sys.exit(f"the workload agent does not compile: {error}")
 
 
+def compile_all(root: Path, made: Path) -> list[Path]:
+    """Compile each group in a process of its own; returns where the results are."""
+    context = multiprocessing.get_context("fork")
+    places = []
+    processes = []
+    for number, paths in enumerate(compiled_groups(root)):
+        places.append(made / str(number))
+        processes.append(context.Process(target=compile_modules, args=(paths, root, places[-1])))
+        processes[-1].start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        sys.exit(1)  # what is wrong was said
+    return [place / "lib" for place in places]
+
+
 def compile_modules(paths: list[Path], root: Path, made: Path) -> None:
     """Compile modules below ``src``; what comes of them is put below ``made/lib``."""
     from mypyc.build import mypycify
@@ -144,6 +168,7 @@ def compile_modules(paths: list[Path], root: Path, made: Path) -> None:
     try:
         # What is only imported where it can be had is not here in a build of its own.
         options = ["--config-file", str(root / "pyproject.toml"), "--ignore-missing-imports"]
+        options += ["--cache-dir", str(made / "cache")]
         extensions = mypycify(
             [*options, *(str(path.relative_to(root)) for path in paths)],
             opt_level="2", debug_level="0", target_dir=str(made / "c"),
@@ -158,6 +183,6 @@ def compile_modules(paths: list[Path], root: Path, made: Path) -> None:
         command.run()
     except SystemExit as error:
         # What mypy found wrong it has printed.
-        sys.exit(f"the model does not compile: {error}")
+        sys.exit(f"it does not compile: {error}")
     finally:
         os.chdir(before)

@@ -259,23 +259,32 @@ def _become(connection: socket.socket) -> None:
     sys.argv = [str(EXECUTABLE), *asked["args"]]
 
 
+_statuses: list[int] = []
+"""The exit status of the command, once it is over."""
+
+
+def _leave() -> None:
+    """Registered first, so called last: ends before modules are taken apart, which takes long."""
+    if _statuses:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_statuses[0])
+
+
 def _run() -> None:
-    """Run the console script, and end as the interpreter does, but without taking modules apart."""
+    """Run the console script."""
     try:
         runpy.run_path(str(EXECUTABLE), run_name="__main__")
     except SystemExit as end:
-        if not isinstance(end.code, int):
-            raise
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # as the interpreter
-        atexit._run_exitfuncs()  # noqa: SLF001  # does, and nothing else of it is public
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(end.code)
+        if isinstance(end.code, int):
+            _statuses.append(end.code)
+        raise
 
 
 if __name__ == "__main__":
     # Where a console script finds its modules.
     sys.path[0] = str(EXECUTABLE.parent)
+    atexit.register(_leave)
     _preload()
     _become(socket.socket(fileno=int(sys.argv[1])))
     _run()

@@ -171,7 +171,7 @@ def written(browser: Browser, scratch: Path) -> dict[str, Path]:
 
 def _write(made: Path) -> None:
     """What the child does: mypyc's part, with the settings of the browser's Python."""
-    from hatch_build import compiled_paths
+    from hatch_build import compiled_groups
     from mypyc.build import generate_c_extension_shim, mypyc_build
     from mypyc.common import IS_32_BIT_PLATFORM
     from mypyc.options import CompilerOptions
@@ -180,9 +180,7 @@ def _write(made: Path) -> None:
         sys.exit("mypyc did not take the word size from sysconfig")
     options = ["--config-file", str(ROOT / "pyproject.toml"), "--ignore-missing-imports"]
     # The reader of logs stays as it is: a page is ready once all of these are loaded.
-    paths = [
-        str(path.relative_to(ROOT)) for path in compiled_paths(ROOT) if "klog" not in path.parts
-    ]
+    paths = [str(path.relative_to(ROOT)) for path in compiled_groups(ROOT)[0]]
     groups, _, _ = mypyc_build(
         [*options, *paths], CompilerOptions(target_dir=str(made), group_name=_GROUP)
     )

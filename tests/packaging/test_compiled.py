@@ -98,7 +98,8 @@ def test_all_that_is_compiled_is_there(build: ModuleType) -> None:
     for folder, names in (*build.COMPILED.items(), *build.UNCOMPILED.items()):
         assert all((source / folder / f"{name}.py").is_file() for name in names or ())
     paths = build.compiled_paths(ROOT)
-    assert {path.parent.name for path in paths} == {"model", "kernel", "engine"}
+    folders = {"model", "kernel", "engine", "klog", "lines", "report", "userspace"}
+    assert {path.parent.name for path in paths} == folders
     assert source / "model/solve.py" in paths
     # A record's class is foreign to mypyc.
     assert not [path.name for path in paths if "(Record" in path.read_text()]
