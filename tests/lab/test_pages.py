@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hatch_build import compiled_paths
+from hatch_build import compiled_groups
 
 from oomkit.explain.explanation import Case
 from oomkit.explain.files import read_file
@@ -95,7 +95,7 @@ def test_the_model_runs_as_it_was_built(tab: Lab) -> None:
         names = archive.namelist()
     built = {name.partition(".")[0] for name in names if name.endswith(".so")}
     expected = {"oomkit__mypyc"} | {
-        str(path.relative_to(ROOT / "src").with_suffix("")) for path in compiled_paths(ROOT)
+        str(path.relative_to(ROOT / "src").with_suffix("")) for path in compiled_groups(ROOT)[0]
     }
     assert built in (set(), expected)
     assert tab.value("document.documentElement.dataset.model") == (
