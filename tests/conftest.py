@@ -114,12 +114,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-@pytest.hookimpl(tryfirst=True)
+def _needs_guest(item: pytest.Item) -> bool:
+    qemu = item.get_closest_marker("qemu") and not item.get_closest_marker("cgroup")
+    return bool(qemu or item.get_closest_marker("guest"))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep together what asks one guest or browser; xdist reads this before the list is whole."""
+    if _needs_guest(item) and _SHARED & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """Mark what must have the machine's clock to itself: kills, guests, daemons.
 
     A guest or a browser has a CPU to itself, so that as many may run side by side as there are
-    CPUs. Tests that ask one of them stay together; others may go to any worker.
+    CPUs.
     """
     here = Path(__file__).parent
     places = {path: path.relative_to(here) for path in {item.path for item in items}}
@@ -129,14 +139,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
         daemons = places[item.path].parts[0] in _ALONE_IN and "hermetic" not in marks
         if daemons or not marks.isdisjoint(_ALONE):
             item.add_marker(pytest.mark.alone)
-        if "qemu" in marks and "cgroup" not in marks:
-            item.add_marker(pytest.mark.guest)
         if str(places[item.path]) in _LARGE or "oomkit" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.large)
-        if item.get_closest_marker("guest"):
+        if _needs_guest(item):
+            item.add_marker(pytest.mark.guest)
             item.add_marker(pytest.mark.alone)
-            if _SHARED & set(getattr(item, "fixturenames", ())):
-                item.add_marker(pytest.mark.xdist_group(item.path.name))
         if item.get_closest_marker("alone"):
             phase = "guest" if item.get_closest_marker("guest") else "alone and not guest"
             if (item.path, phase) not in seen and not _may_hold(item.path, phase):
