@@ -37,7 +37,7 @@ RERUNS ?= 0
 
 test: check $(RELEASE_STAMP)  ## hermetic tests side by side, then guests, then those that need the machine to themselves
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) -m "not alone"
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --reruns $(RERUNS) -m guest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --reruns $(RERUNS) -m guest
 	$(BIN)/python -m pytest --reruns $(RERUNS) -m "alone and not guest"
 
 unit: $(STAMP)  ## in a minute: worked examples of the pure parts, without processes, properties and long runs

@@ -2,13 +2,17 @@
 
 import gc
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from oomkit.kernel.state import Memcg, Memory, Pressure, Snapshot, Sysctl, Task
 from tests import forked
@@ -84,8 +88,8 @@ _PHASES = {
 """Phases of ``make test`` that run few tests, and words one of which stands in a file with some."""
 
 
-_SHARED = frozenset({"facts", "tab"})
-"""Fixtures that hold what one guest, or one browser, is asked about in several tests."""
+_SHARED = re.compile(r"\b(?:facts|tab): ")
+"""Of a file whose tests ask what one guest, or one browser, holds: a fixture of that name."""
 _LONGEST = (
     "test_installed.py", "test_node.py", "test_debian_package.py", "test_containers.py",
     "test_systemd_unit.py", "test_soft_acts.py", "test_exec_delegated.py",
@@ -114,15 +118,30 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+class _GuestScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Has tests that ask one guest or browser on one worker, others on any.
+
+    Groups (``xdist_group``) would say so, but pytest 9.2 names tests without them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if _shares(self.config.rootpath / path) else nodeid
+
+
+@cache
+def _shares(path: Path) -> bool:
+    return _SHARED.search(path.read_text()) is not None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return _GuestScheduling(config, log) if config.getoption("markexpr") == "guest" else None
+
+
 def _needs_guest(item: pytest.Item) -> bool:
     qemu = item.get_closest_marker("qemu") and not item.get_closest_marker("cgroup")
     return bool(qemu or item.get_closest_marker("guest"))
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep together what asks one guest or browser; xdist reads this before the list is whole."""
-    if _needs_guest(item) and _SHARED & set(getattr(item, "fixturenames", ())):
-        item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
