@@ -37,6 +37,7 @@ if os.environ.get("OOMKIT_PLAIN"):
         "model/test_recorded.py",
         "policy/test_kinds.py",
         "policy/test_recorded.py",
+        "scenario/test_draws.py",
         "scenario/test_read.py",
     ]
 
