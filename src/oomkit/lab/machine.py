@@ -260,9 +260,7 @@ def _drawn(
     made: Scenario, policy: str | None, seed: int
 ) -> tuple[Run, Callable[[], tuple[str, ...]]]:
     """The run with as many samples as a picture can show, and what writes its log."""
-    run, log = play_without_log(
-        made, policy=_policy(policy), seed=seed, sample_s=None, most_samples=MAX_SAMPLES
-    )
+    run, log = play_without_log(made, policy=_policy(policy), seed=seed, most_samples=MAX_SAMPLES)
     # How a panic is told is what the kernel logged.
     return (replace(run, log=log()) if run.outcome == "panicked" else run), log
 

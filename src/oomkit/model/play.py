@@ -36,33 +36,6 @@ def play(
             be played.
         AssertionError: with ``audit``: memory accounting is inconsistent.
     """
-    run, log = play_without_log(
-        scenario,
-        policy=policy,
-        seed=seed,
-        sample_s=sample_s,
-        most_samples=most_samples,
-        audit=audit,
-    )
-    return replace(run, log=log())
-
-
-def play_without_log(
-    scenario: Scenario,
-    *,
-    policy: Policy | None = None,
-    seed: int = 0,
-    sample_s: float | None = 1.0,
-    most_samples: int = MAX_REGULAR,
-    audit: bool = False,
-) -> tuple[Run, Callable[[], tuple[str, ...]]]:
-    """Play a scenario, and leave it to the caller when the kernel's log is written.
-
-    What is given and raised is that of :func:`play`.
-
-    Returns:
-        The record without its log, and what writes that.
-    """
     engine = Engine(
         scenario,
         policy=policy,
@@ -71,6 +44,34 @@ def play_without_log(
         most_samples=most_samples,
         audit=audit,
     )
+    run = _played(engine, scenario, policy)
+    return replace(run, log=tuple(engine.oom.log()))
+
+
+def play_without_log(
+    scenario: Scenario, *, policy: Policy | None, seed: int, most_samples: int
+) -> tuple[Run, Callable[[], tuple[str, ...]]]:
+    """Play a scenario, and leave it to the caller when the kernel's log is written.
+
+    Arguments are those of :func:`play`, which says what is raised; the interval is adaptive.
+
+    Returns:
+        The record without its log, and what writes that.
+    """
+    engine = Engine(
+        scenario,
+        policy=policy,
+        seed=seed,
+        sample_s=None,
+        most_samples=most_samples,
+        audit=False,
+    )
+    run = _played(engine, scenario, policy)
+    return run, lambda: tuple(engine.oom.log())
+
+
+def _played(engine: Engine, scenario: Scenario, policy: Policy | None) -> Run:
+    """The record of a run, without the kernel's log."""
     outcome = engine.run()
     roles = {task.name: task.role for _, task in walk_tasks(scenario.tasks)}
     frozen = engine.prober.freezes(engine.machine.now)
@@ -82,7 +83,7 @@ def play_without_log(
             return role != "culprit"
         return f"{kill.task}/{kill.instance}" in engine.lifecycle.idle_victims
 
-    run = Run(
+    return Run(
         scenario=scenario.name,
         on="model",
         kernel=scenario.machine.kernel,
@@ -102,4 +103,3 @@ def play_without_log(
         samples=engine.sampler.samples(),
         eased=tuple(engine.driver.soft_acts.done) if engine.driver is not None else (),
     )
-    return run, lambda: tuple(engine.oom.log())

@@ -71,7 +71,7 @@ class Proc:
         "asleep", "cgroup", "comm", "cpu_s", "cpus", "current", "done_s", "drawn", "end_s",
         "frozen", "granted", "grows", "instance", "is_paced", "key", "killed", "last_growth_s",
         "loop", "mm", "nice", "nominal", "oom_adj", "oom_score_adj", "pace", "pid", "ppid",
-        "program", "scales", "spec", "spinning", "start_s", "state", "step", "step_left",
+        "program", "spec", "spinning", "start_s", "state", "step", "step_left",
         "step_mapped", "step_total", "tables", "threads", "tmpfs_written", "uid", "verb", "weight",
         "worked_s",
     )  # fmt: skip
@@ -90,7 +90,6 @@ class Proc:
         self.ppid = ppid
         self.mm = mm
         self.drawn = drawn
-        self.scales = drawn.scales
         self.program: Pool | None = None
         self.nominal: tuple[float, ...] = ()
         self.state: State = "new"
@@ -167,7 +166,7 @@ class Proc:
 
     def scale(self) -> float:
         """Its current step's size, as a factor of what the scenario says."""
-        return self.scales[self.step]
+        return self.drawn.scales[self.step]
 
     def rss(self) -> float:
         """Resident pages, its program's text included."""
