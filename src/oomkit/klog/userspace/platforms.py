@@ -124,7 +124,8 @@ PLATFORM_FORMS = (
     Form(
         "cloud-run",
         "notice",
-        r"Memory limit of (?P<limit>" + SIZE + r") exceeded with (?P<used>" + SIZE + r") used",
+        r"Memory limit of \*{0,2}(?P<limit>" + SIZE + r")\*{0,2} exceeded with \*{0,2}(?P<used>"
+        + SIZE + r")\*{0,2} used",
         words=("Memory limit of",),
     ),
     Form(

@@ -31,15 +31,17 @@ SIGKILL_FORMS = (
     Form(
         "shell",
         "sigkill",
-        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*(?:\S*/)?"
-        r"(?P<comm>[^\s/\"'=$]+)(?=\s|$))?",
-        words=(" Killed ",),
+        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*[\"']?(?:[^\s\"']*/)?"
+        r"(?P<comm>[^\s/\"'=$]+)[\"']?(?=\s|$))?",
+        words=(" Killed",),
     ),
     Form(
         "shell",
         "sigkill",
-        r"^(?:\[\d+\][ +-]+|(?P<name>[\w.-]+) +\| +|\w{0,4}sh: +)?[Kk]illed"
-        r"(?: {2,}(?:\S*/)?(?P<comm>[^\s/\"'=$]+).*)?$",
+        r"^(?:(?P<name>[\w.-]+) +\| +)?(?:(?:\[\d+\][ +-]+|\w{0,4}sh: +)?[Kk]illed$"
+        r"|(?:(?:\[\d+\][ +-]+|\w{0,4}sh: +)[Kk]|K)illed"
+        # A date is none.
+        r" {2,}(?:\S*/)?(?![A-Z][a-z]{2} [\dA-Z])(?P<comm>[^\s/\"'=$]+).*$)",
         words=("Killed", "killed  "),
     ),
     Form(
