@@ -24,6 +24,7 @@ _MARKS = re.compile(
     r"|[A-Z][A-Z\d_]{2,}(?:: [\w\[\], .]{1,60})? = [\[{(]+$|\w+ \+= [\[{(]+$"
     r"|for \w+, [\w(][\w ,()]{0,60} in .*[\[({:]$|for .* := range "
     r"|el(?:se )?if .*[:{]$|r?f\"[^\"]*\{\w"
+    r"|\w+:\n[ \t]+[\"'`].*[\"'`],$"
     # The head of what a shell's function is given in a quotation.
     r"|(?!curl|wget|http|kubectl|oc|aws)\w+ (?:\"[^\"]{1,80}\" )'[\[{]$)"
     r"|\bnew [A-Z]\w*\(|\.(?:to_string|join|push|append)\(|(?<![\]\"] )=> ?[{(]|:= "

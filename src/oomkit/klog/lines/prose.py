@@ -57,7 +57,8 @@ _EXPLAINS = (
     ),
 )
 _SYMPTOM = re.compile(r"(?im)^\W*symptoms?\b")
-_SOLUTION = re.compile(r"(?im)^\W*(?:solution|resolution|fix)\b")
+_SOLUTION = re.compile(r"(?im)^\W*(?:solutions?|resolution|fix)\b")
+_CAUSE = re.compile(r"(?im)^\W*(?:root )?causes?\b\W*:")
 _HEADING = re.compile(
     r"(?im)^\W*(?:\d\W+)?(?:how to (?:fix|prevent|diagnose|debug|troubleshoot|resolve|detect)"
     r"|fix steps|(?:common|possible|root|typical) (?:causes?|symptoms?|errors?|error messages)"
@@ -129,10 +130,10 @@ def explains(text: str) -> bool:
 
 
 def is_guide(text: str) -> bool:
-    """Whether a text says what to do about a symptom, to a reader who fills in the names."""
+    """Whether a text says what to do about a symptom: what causes it, or with names to fill in."""
     if _SYMPTOM.search(text) is None or _SOLUTION.search(text) is None:
         return False
-    return _TO_FILL_IN.search(text) is not None
+    return _TO_FILL_IN.search(text) is not None or _CAUSE.search(text) is not None
 
 
 _TO_FILL_IN = re.compile(r"<(?:pod|container|node|namespace|deployment|app|service)(?:[-_ ]name)?>")

@@ -38,7 +38,7 @@ PLATFORM_FORMS = (
         "notice",
         r"(?:slurmstepd-(?P<node>[\w.-]+): error: )?Detected (?P<count>\d+) "
         r"oom[-_]kill event(?:s|\(s\))? in (?:StepId|JobId|step|job)[= ]"
-        r"(?P<job>[\w.+]+?)(?=\.? |\.$|,|$)",
+        r"(?P<job>[\w.+]+?)(?=\.? |\.?[\"'`]|\.$|,|$)",
         words=("oom-kill event", "oom_kill event"),
         killer="kernel",
     ),

@@ -136,7 +136,7 @@ def _is_entry(match: re.Match[str]) -> bool:
     if any(match.groupdict().values()):
         return False
     text = match.string
-    if _LABEL.match(text, 0, match.start()) is not None:
+    if _LABEL.match(text, 0, match.start()) is not None or _ELEMENT.match(text) is not None:
         return True
     return _ITEM.match(text) is not None and _EXPLAINED.match(text, match.end()) is not None
 
@@ -145,6 +145,8 @@ _LABEL = re.compile(
     r"\W*(?:(?:common|typical|possible) )?(?:symptoms?|causes?|error patterns?|fix|meaning)\b\W*:",
     re.IGNORECASE,
 )
+_ELEMENT = re.compile(r"\s*(?:\w+: )?(?:'.*',|\"(?:[^\"\\]|\\.)*\",)$")
+"""A text in a program's list or value."""
 _ITEM = re.compile(r"\s*(?:[-*+\u2022]|\d{1,2}[.)]) ")
 _EXPLAINED = re.compile(r"[^`\"'\n]{0,40}[`\"']\)?\*{0,2} ?(?:\u2192|[-=]>|:|\u2014|\u2013|-) ?\S")
 """Behind the quotation's end: what separates it from the words on what it means."""

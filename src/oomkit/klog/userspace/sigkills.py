@@ -57,6 +57,14 @@ SIGKILL_FORMS = (
         r"^(?P<container>[0-9a-f]{12}) .*? Exited \(137\) .*? ago\b(?:.* (?P<name>[\w.-]+))?$",
         words=("(137)",),
     ),
+    # A row of docker service ps.
+    Form(
+        "docker",
+        "sigkill",
+        r"(?:^|[\s_`])(?P<name>\w[\w-]*\.\w+)`?\s+\S+\s+(?P<node>\S+)\s+`?[A-Z]\w+`?\s+"
+        r"Failed .*?\"task: non-zero exit \(137\)\"",
+        words=("exit (137)",),
+    ),
     # A container's name and exit status, as a format of docker's asks for them.
     Form(
         "docker",
