@@ -2,8 +2,8 @@
 
 That is C of our own in a compiled wheel (:mod:`oomkit.klog.lines.compiled`), if the processor looks
 at many bytes at once; else ahocorasick-rs (:mod:`oomkit.klog.lines.aho`), which takes twice as
-long; else the standard library (:mod:`oomkit.klog.lines.search`), a twentieth as fast. What they
-find is the same.
+long or more; else the standard library (:mod:`oomkit.klog.lines.search`), a hundredth as fast. What
+they find is the same.
 """
 
 from typing import TYPE_CHECKING
