@@ -248,6 +248,23 @@ def test_knobs_of_both_interfaces() -> None:
     assert missing_knobs(scenario.cgroups, (), 2) == []
 
 
+def test_io_max_is_written_for_each_disk_of_the_guest() -> None:
+    scenario = made(cgroup=[{"name": "a/b", "io_max": {"rbps": "4M/s", "wbps": "8M/s"}}])
+    tree = GroupTree("/r", 2, scenario.cgroups, "+memory +io")
+    tree.disks = ("/dev/vda", "/dev/vdb")
+    above, leaf, limited = tree.plan()
+    assert above["files"] == [("cgroup.subtree_control", "+memory +io")]
+    assert (leaf["files"], limited["path"]) == ([], "/r/a/b")
+    assert limited["files"] == [
+        ("io.max", "/dev/vda rbps=4194304"),
+        ("io.max", "/dev/vdb rbps=4194304"),
+        ("io.max", "/dev/vda wbps=8388608"),
+        ("io.max", "/dev/vdb wbps=8388608"),
+    ]
+    refused = for_cgroup(scenario, lowest_adj=-1000, host_swap_bytes=0)
+    assert refused == ["cgroup a/b: io_max limits a disk, and this host's is not the scenario's"]
+
+
 def test_tasks_of_an_inner_group_live_in_a_leaf_under_v2() -> None:
     groups = made(cgroup=[{"name": "a"}, {"name": "a/b"}]).cgroups
     v2, v1 = GroupTree("/r", 2, groups), GroupTree("/r", 1, groups)

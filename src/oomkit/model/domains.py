@@ -185,6 +185,7 @@ def _plan(
     plan = make_plan(pools, swap_left=left, swappiness=swappiness, waiting=waiting)
     if not plan.layers and left < swap_left:
         plan = make_plan(pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
+    plan.within_limits = machine.limits_swap_out
     return plan
 
 

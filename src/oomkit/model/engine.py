@@ -177,6 +177,7 @@ class Engine:
         for name, fields in event.cgroups.items():
             set_limits(machine.groups[name], fields)
             self._limits_lowered.add(machine.groups[name])
+        machine.note_io_limits()
         for proc in machine.procs:
             for field, value in event.tasks.get(proc.spec.name, {}).items():
                 setattr(proc, field, value)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomkit.errors import ModelError
 from oomkit.kernel.state import Sysctl
-from oomkit.kernel.versions import rules_for
+from oomkit.kernel.versions import is_from, rules_for
 from oomkit.kernel.watermarks import BOOST_FACTOR, watermarks_for
 from oomkit.model.boot import (
     UPTIME_AT_START_S,
@@ -85,6 +85,8 @@ class Machine:
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
         groups: memory cgroups by path.
+        limits_io: one of them has an ``io.max``.
+        limits_swap_out: that holds for what is swapped out, too.
         unmovable_pages: free pages in page blocks that are not for user memory.
         programs: page cache of the system's own programs; None: the machine has none.
         probe: the program by which it is judged usable or frozen.
@@ -137,6 +139,8 @@ class Machine:
         self.files: dict[str, Pool] = {}
         self.tmpfs: dict[Group | None, Pool] = {}
         self.groups = groups_of(scenario.cgroups)
+        self._swap_io_waits = not is_from(spec.kernel, "6.12")
+        self.note_io_limits()
         self.knobs: dict[str, int] = {}
         self.committed = 0.0
         self._pools: list[Pool] = []
@@ -167,6 +171,11 @@ class Machine:
         pool.peak_resident = pages  # while the machine booted
         self.free -= pool.resident
         return pool
+
+    def note_io_limits(self) -> None:
+        """Note whether a cgroup has an ``io.max``, and whether swapping out waits for it."""
+        self.limits_io = any(group.limits_io for group in self.groups.values())
+        self.limits_swap_out = self.limits_io and self._swap_io_waits
 
     def set_knobs(self, values: dict[str, int]) -> None:
         """Set ``/proc/sys/vm`` knobs and what follows from them."""

@@ -78,6 +78,12 @@ class Pool:
             share = min(pages / unused, 1.0)
             self.oldest_s += (self.newest_s - self.oldest_s) * share
 
+    def writes_limited_by(self) -> "Group | None":
+        """The cgroup whose ``io.max`` limits what is written of it to swap; None: there is none."""
+        if self.is_file or self.group is None:
+            return None
+        return self.group.writes_limited_by()
+
     @property
     def missing_share(self) -> float:
         """Share of the hot pages that is not in memory."""
@@ -152,6 +158,8 @@ class Group:
         swappiness: its own (v1); None: the machine's.
         oom_group: ``memory.oom.group``.
         oom_kill_disable: ``oom_kill_disable`` of ``memory.oom_control`` (v1).
+        io_read_pages_s: ``rbps`` of ``io.max``; infinity: none.
+        io_write_pages_s: its ``wbps``.
         usage: pages charged to it and below, at the last count.
         swap_usage: swap charged to it and below.
         swap_full: its swap ran full and no batch of slots has come free since.
@@ -173,10 +181,26 @@ class Group:
         self.swappiness: int | None = None
         self.oom_group = False
         self.oom_kill_disable = False
+        self.io_read_pages_s = self.io_write_pages_s = float("inf")
         self.usage = 0.0
         self.swap_usage = 0.0
         self.swap_full = False
         self.evicted = False
+
+    def reads_limited_by(self) -> "Group | None":
+        """Of it and those above it the one with the lowest limit of reads; None: there is none."""
+        lowest = min(self.ancestry, key=lambda one: one.io_read_pages_s)
+        return lowest if lowest.io_read_pages_s < _INFINITY else None
+
+    def writes_limited_by(self) -> "Group | None":
+        """The same of writes."""
+        lowest = min(self.ancestry, key=lambda one: one.io_write_pages_s)
+        return lowest if lowest.io_write_pages_s < _INFINITY else None
+
+    @property
+    def limits_io(self) -> bool:
+        """Whether it has an ``io.max``."""
+        return min(self.io_read_pages_s, self.io_write_pages_s) < _INFINITY
 
     @property
     def is_limited(self) -> bool:

@@ -137,7 +137,7 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         longer = 1.0 + demand.behind
         if queue > longer:
             longer = queue
-        waits = speed * longer * io
+        waits = speed * (longer * io + demand.held - demand.held_stall)
         left -= thread.stalled
         thread.waits_io = min(left, waits)
     return thread

@@ -7,6 +7,7 @@ from oomkit.model import cpu
 from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_behind_swap, queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
+from oomkit.model.io_limits import hold_io
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
 from oomkit.model.pressure import Cpus, busy_cpus, pressure
@@ -91,7 +92,7 @@ def solve(machine: Machine) -> Rates:
     )
     _share_cpus(machine, rates, first=True)
     _set_speeds(machine, rates, background)
-    waits = rates.queue > 1.0 or any(d.sync_io and d.proc for d in demands)
+    waits = rates.queue > 1.0 or any((d.sync_io or d.held) and d.proc for d in demands)
     if waits and rates.cpu_busy >= 1.0:
         _share_cpus(machine, rates, first=False)
         _set_speeds(machine, rates, background)
@@ -193,7 +194,11 @@ def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
             swaps = True
     if swaps:
         rates.swap_busy = queue_behind_swap(rates.demands)
-    rates.queue = queue = queue_factor(rates.demands, background)
+    if machine.limits_io:
+        queue = hold_io(machine, rates.demands, background)
+    else:
+        queue = queue_factor(rates.demands, background)
+    rates.queue = queue
     for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
         demand.speed = speed_of(demand, queue) if waits else demand.cpu_share
@@ -354,7 +359,7 @@ def _set_stalls(rates: Rates) -> None:
         longer = 1.0 + demand.behind
         if queue > longer:
             longer = queue
-        waits = longer * sync_io + (queue - 1.0) * demand.swap_io
+        waits = longer * sync_io + (queue - 1.0) * demand.swap_io + demand.held_stall
         stall = demand.speed * waits + demand.throttled
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             stall = 1.0 - demand.speed

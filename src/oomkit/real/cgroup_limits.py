@@ -97,6 +97,11 @@ def for_cgroup(
     if scenario.machine.swap_bytes > host_swap_bytes:
         reasons.append(f"it has {scenario.machine.swap_bytes >> 20} MB of swap, this host "
                        f"{host_swap_bytes >> 20} MB free")  # fmt: skip
+    reasons += [
+        f"cgroup {group.name}: io_max limits a disk, and this host's is not the scenario's"
+        for group in scenario.cgroups
+        if limits_io(scenario, group)
+    ]
     for _, task in walk_tasks(scenario.tasks):
         locked = sum(step.size_bytes or 0 for step in task.steps if step.verb == "lock")
         if task.uid and locked > lockable_bytes:
@@ -107,6 +112,19 @@ def for_cgroup(
             reasons.append(f"task {task.name}: oom_score_adj {lowest} needs CAP_SYS_RESOURCE; "
                            f"{lowest_adj} is the lowest allowed here")  # fmt: skip
     return reasons
+
+
+_IO_MAX = {"io_read_bytes_s": "rbps", "io_write_bytes_s": "wbps"}
+"""Fields of :class:`Cgroup` that are keys of ``io.max``."""
+
+
+def limits_io(scenario: Scenario, group: Cgroup) -> bool:
+    """Whether a cgroup has an ``io.max``, then or later."""
+    changes = [event.cgroups.get(group.name, {}) for event in scenario.at]
+    return any(
+        getattr(group, field) is not None or any(field in change for change in changes)
+        for field in _IO_MAX
+    )
 
 
 def _later(scenario: Scenario, name: str) -> Iterable[int]:
@@ -126,12 +144,24 @@ class GroupTree:
         root: directory below which they are made.
         version: interface that is mounted there.
         groups: the scenario's cgroups.
+        controllers: those that groups below others need.
+
+    Attributes:
+        disks: devices that ``io.max`` limits, by name; the agent writes their numbers.
     """
 
-    def __init__(self, root: str, version: Literal[1, 2], groups: tuple[Cgroup, ...]) -> None:
+    def __init__(
+        self,
+        root: str,
+        version: Literal[1, 2],
+        groups: tuple[Cgroup, ...],
+        controllers: str = "+memory",
+    ) -> None:
         self.root = root
         self.version = version
         self.groups = groups
+        self.controllers = controllers
+        self.disks: tuple[str, ...] = ()
 
     def path(self, name: str) -> str:
         """Directory of a cgroup."""
@@ -160,7 +190,7 @@ class GroupTree:
             files = self.files(named[name])
             leaves = self.version == 2 and name in above_others
             if leaves:
-                files.insert(0, ("cgroup.subtree_control", "+memory"))
+                files.insert(0, ("cgroup.subtree_control", self.controllers))
             plans.append({"path": self.path(name), "files": files})
             if leaves:
                 plans.append({"path": f"{self.path(name)}/{LEAF}", "files": []})
@@ -175,7 +205,7 @@ class GroupTree:
         fields = {
             name: getattr(group, name)
             for name in (
-                "max_bytes", "high_bytes", "swap_max_bytes", "memsw_bytes", "swappiness",
+                "max_bytes", "high_bytes", "swap_max_bytes", "memsw_bytes", "swappiness", *_IO_MAX,
             )
             if getattr(group, name) is not None
         }  # fmt: skip
@@ -193,8 +223,13 @@ class GroupTree:
         names = _V1 if self.version == 1 else _V2
         pairs = []
         for field, value in fields.items():
+            if field in _IO_MAX and self.version == 2:
+                limit = f"{_IO_MAX[field]}={int(value)}"
+                pairs += [("io.max", f"{disk} {limit}") for disk in self.disks]
+                continue
             if field not in names:
-                raise ValueError(f"cgroup v{self.version} has no {field.removesuffix('_bytes')}")
+                name = "io_max" if field in _IO_MAX else field.removesuffix("_bytes")
+                raise ValueError(f"cgroup v{self.version} has no {name}")
             pairs.append((names[field], str(int(value))))
         return pairs
 

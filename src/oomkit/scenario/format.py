@@ -205,6 +205,10 @@ class Cgroup(Record, frozen=True, kw_only=True):
         swappiness: v1 ``memory.swappiness``.
         oom_group: ``memory.oom.group``.
         oom_kill_disable: v1 ``memory.oom_control``.
+        io_read_bytes_s: ``rbps`` of ``io.max``: what its tasks read at most of the disk of files,
+            and of that of swap; None: unlimited.
+        io_write_bytes_s: ``wbps``: what is written at most of the files they wrote to, and to swap
+            of the memory they are charged for.
     """
 
     name: str
@@ -220,6 +224,8 @@ class Cgroup(Record, frozen=True, kw_only=True):
     swappiness: int | None = None
     oom_group: bool = False
     oom_kill_disable: bool = False
+    io_read_bytes_s: float | None = None
+    io_write_bytes_s: float | None = None
 
 
 class At(Record, frozen=True, kw_only=True):

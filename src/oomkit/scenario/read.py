@@ -7,7 +7,7 @@ from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.records import replace
 from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
 from oomkit.scenario.knobs import read_knobs
-from oomkit.scenario.steps import MAX_STEPS, read_at, read_steps
+from oomkit.scenario.steps import MAX_STEPS, read_at, read_io_max, read_steps
 from oomkit.toml import units
 from oomkit.toml.load import apply_overrides, blamed, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, name, text
@@ -19,6 +19,8 @@ MAX_TASKS = 100_000
 MIN_RAM = 16 * 2**20
 
 MAX_RATE = 100 * 2**30
+
+_V1_IO = "expected no io_max with version = 1, whose memory cgroups limit no disk"
 
 
 class ScenarioError(TomlError):
@@ -228,7 +230,10 @@ def _cgroup(table: Table) -> Cgroup:
         swappiness=table.take("swappiness", integer(0, 200), None),
         oom_group=table.flag("oom_group"),
         oom_kill_disable=table.flag("oom_kill_disable"),
+        **read_io_max(table),
     )
+    if group.version == 1 and "io_max" in table.raw:
+        table.fault("io_max", _V1_IO)
     table.done()
     return group
 
@@ -276,6 +281,10 @@ def _references(scenario: Scenario, names: set[str], groups: set[str]) -> Iterab
             yield Fault(path=f"at[{i}].task.{wanted}", expected="expected a task's name")
         for wanted in event.cgroups.keys() - groups:
             yield Fault(path=f"at[{i}].cgroup.{wanted}", expected="expected a cgroup's name")
+        for group in scenario.cgroups:
+            fields = event.cgroups.get(group.name, {})
+            if group.version == 1 and fields.keys() & {"io_read_bytes_s", "io_write_bytes_s"}:
+                yield Fault(path=f"at[{i}].cgroup.{group.name}.io_max", expected=_V1_IO)
 
 
 def _takes_time(step: Step) -> bool:
