@@ -248,6 +248,22 @@ def test_knobs_of_both_interfaces() -> None:
     assert missing_knobs(scenario.cgroups, (), 2) == []
 
 
+@pytest.mark.parametrize(
+    ("machine", "task", "says"),
+    [("always", {}, 1), ("always", {"thp": "never"}, 0), ("madvise", {"thp": "madvise"}, 2),
+     ("never", {"thp": "madvise"}, 0)],
+)  # fmt: skip
+def test_a_task_says_of_its_mappings_what_it_wants(
+    machine: str, task: dict[str, str], says: int
+) -> None:
+    scenario = made(task=[{"name": "a", **task}], machine={"ram": "1G", "thp": machine})
+    places = Places(files="/f", tmpfs="/t", cgroup_procs={"": ()})
+    assert [plan["thp"] for plan in Planner(scenario, places, 0).tasks()] == [says]
+    refused = for_cgroup(scenario, lowest_adj=-1000, host_swap_bytes=0, thp="always")
+    assert refused == (["thp is madvise for the whole machine, and always here"]
+                       if machine == "madvise" else [])  # fmt: skip
+
+
 def test_io_max_is_written_for_each_disk_of_the_guest() -> None:
     scenario = made(cgroup=[{"name": "a/b", "io_max": {"rbps": "4M/s", "wbps": "8M/s"}}])
     tree = GroupTree("/r", 2, scenario.cgroups, "+memory +io")

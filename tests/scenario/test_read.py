@@ -277,6 +277,21 @@ def test_faults_of_io_max_have_their_place(io_max: str, place: str, expected: st
     assert expected in line
 
 
+@pytest.mark.parametrize(
+    ("value", "thp"),
+    [("true", "always"), ("false", "never"), ('"madvise"', "madvise"), ('"always"', "always")],
+)
+def test_huge_pages_are_on_off_or_a_word_of_the_kernel(value: str, thp: str) -> None:
+    text = LIMITED.format(io_max="{}").replace('"1G"', f'"1G"\nmachine.thp = {value}')
+    scenario = scenario_from(tomllib.loads(text.replace("steps", 'thp = "madvise"\nsteps')))
+    assert (scenario.machine.thp, scenario.tasks[0].thp) == (thp, "madvise")
+    assert scenario_from(tomllib.loads(scenario_text(scenario))) == scenario
+    (line,) = faults_of(text.replace(value, "1"))
+    assert line.startswith(
+        'f.toml: machine.thp: expected true, false, "always", "madvise", "never"'
+    )
+
+
 def test_a_memory_cgroup_of_v1_limits_no_disk() -> None:
     text = (
         LIMITED.format(io_max='{ rbps = "4M/s" }') + '[[at]]\nt = 1\ncgroup.b.io_max.rbps = "9M/s"'

@@ -73,6 +73,11 @@ def commit_memory(machine: Machine) -> Memory:
     )
 
 
+def lines(machine: Machine) -> tuple[float, ...]:
+    """Pages of the lines that :func:`~oomkit.scenario.definitions.lines_of` names."""
+    return (added(pool.huge for pool in machine.pools()),) if machine.thp else ()
+
+
 def available(machine: Machine, file: float, free: float | None = None) -> float:
     """MemAvailable, also for kernels that don't print it.
 

@@ -35,6 +35,7 @@ class Demand:
         refaults: pools and the pages of each that come back from disk.
         dirty_file: the file it writes to.
         regained: pages it writes to again that it gave back with ``MADV_FREE``.
+        huge: of its new pages, how many are in huge ones.
         pages_alike: so many pages of its step are like the next; 0: all.
         tables: new page-table pages.
         cow_rate: pages it stops sharing because it writes to them.
@@ -72,7 +73,7 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "behind", "cow_left", "cow_rate", "cpu_share", "cpus",
-        "cpus_given", "dirty_file", "domain", "first_read_io", "held", "held_stall", "io",
+        "cpus_given", "dirty_file", "domain", "first_read_io", "held", "held_stall", "huge", "io",
         "kernel_cpus", "least", "need", "new_pages", "pace", "pages_alike", "passes", "proc",
         "queued_io", "reading_io", "refaults", "regained", "shared", "slowness", "speed", "stall",
         "swap_in_io", "swap_io", "sync_io", "tables", "throttled", "weight",
@@ -91,7 +92,7 @@ class Demand:
         self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
         self.throttled = self.queued_io = self.behind = self.need = 0.0
         self.reading_io = self.io = self.slowness = self.least = 0.0
-        self.swap_in_io = self.held = self.held_stall = 0.0
+        self.swap_in_io = self.held = self.held_stall = self.huge = 0.0
         self.weight = 1.0
         self.shared = _NO_PARTS
 

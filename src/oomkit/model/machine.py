@@ -81,6 +81,7 @@ class Machine:
         swap_in_s: that a page takes to be swapped in.
         zram_out_s: that a page takes to be swapped out to zram.
         zram_in_s: that one takes to be swapped in from there.
+        thp: there are transparent huge pages.
         procs: the processes, in the order in which they were created.
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
@@ -131,6 +132,7 @@ class Machine:
         self.swap_in_s = page_cost_s(spec, "swap_in_bytes_s")
         self.zram_out_s = ZRAM_OUT_COST / self.fault_pages_s
         self.zram_in_s = ZRAM_IN_COST / self.fault_pages_s
+        self.thp = spec.thp != "never"
         self.unmovable_pages = spec.unmovable_bytes / PAGE
         self.procs: list[Proc] = []
         self._by_pid: dict[int, Proc] = {}
@@ -196,7 +198,7 @@ class Machine:
             self.rules,
             min_free_kbytes=chosen.get("min_free_kbytes", 0),
             scale_factor=chosen.get("watermark_scale_factor", 10),
-            thp=self.spec.thp,
+            thp=self.spec.thp != "never",
             boost_factor=self.knobs.get("watermark_boost_factor", BOOST_FACTOR),
         )
         chosen["min_free_kbytes"] = self.watermarks.min_free_kbytes
@@ -249,6 +251,7 @@ class Machine:
                 self.free += pool.resident * (1.0 - remaining)
                 pool.resident *= remaining
                 pool.swapped *= remaining
+                pool.huge *= remaining
                 self.stale = self.stale or wanted == 0.0
 
     def tmpfs_of(self, group: Group | None) -> Pool:

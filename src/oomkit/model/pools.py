@@ -34,6 +34,7 @@ class Pool:
         resident: pages in memory.
         swapped: pages in swap.
         dirty: of a file, pages in memory not yet written (not in ``resident``).
+        huge: of resident ones, pages in huge pages, of which eviction splits as many as of others.
         size: of a file, its pages known so far; of shared memory that was reserved, all of it.
         peak_resident: of a file, the most pages that were ever in memory; the rest was never read.
         hot: pages in constant use, the counterpart of the kernel's active list, as of the last
@@ -43,7 +44,7 @@ class Pool:
     """
 
     __slots__ = (
-        "charged", "dirty", "group", "hot", "is_cow", "is_file", "kind", "mappers", "name",
+        "charged", "dirty", "group", "hot", "huge", "is_cow", "is_file", "kind", "mappers", "name",
         "newest_s", "oldest_s", "peak_resident", "resident", "size", "swapped",
     )  # fmt: skip
 
@@ -59,7 +60,7 @@ class Pool:
         self.group = group
         self.resident = 0.0
         self.swapped = 0.0
-        self.dirty = 0.0
+        self.dirty = self.huge = 0.0
         self.size = 0.0
         self.peak_resident = 0.0
         self.hot = 0.0
@@ -73,6 +74,8 @@ class Pool:
 
     def note_evicted(self, pages: float) -> None:
         """Note that the oldest pages are evicted, before they leave."""
+        if self.huge:
+            self.huge *= max(1.0 - pages / self.resident, 0.0) if self.resident > 0.0 else 0.0
         unused = self.resident - self.hot
         if unused > 0.0:
             share = min(pages / unused, 1.0)
@@ -238,6 +241,7 @@ class Mm:
         locked: mlocked pages.
         reserved: address space mapped but not touched yet, pages.
         zeroed: of that, what has the zero page in its page tables.
+        spacious: of the rest, what is in mappings that huge pages fit into.
         tables: page tables, pages.
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
@@ -248,8 +252,8 @@ class Mm:
 
     __slots__ = (
         "anon", "charged", "cow_views", "gone_over", "group", "hugetlb", "lazy", "lazy_space",
-        "locked", "mapped", "mm_id", "reserved", "shared", "shmem", "tables", "uncounted_anon",
-        "uncounted_shmem", "users", "zeroed",
+        "locked", "mapped", "mm_id", "reserved", "shared", "shmem", "spacious", "tables",
+        "uncounted_anon", "uncounted_shmem", "users", "zeroed",
     )  # fmt: skip
 
     BASE_RSS: ClassVar[int] = 185
@@ -270,7 +274,7 @@ class Mm:
         self.lazy: Pool | None = None
         self.lazy_space = self.hugetlb = 0.0
         self.locked = 0.0
-        self.reserved = self.zeroed = 0.0
+        self.reserved = self.zeroed = self.spacious = 0.0
         self.tables = float(self.BASE_TABLES)
         self.mapped = float(self.BASE_VM)
         self.charged = 0.0

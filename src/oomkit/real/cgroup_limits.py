@@ -77,6 +77,7 @@ def for_cgroup(
     lowest_adj: int,
     host_swap_bytes: int,
     lockable_bytes: float = float("inf"),
+    thp: str = "never",
 ) -> list[str]:
     """What a memory cgroup of this host can't show.
 
@@ -85,6 +86,7 @@ def for_cgroup(
         lowest_adj: lowest ``oom_score_adj`` this process may give.
         host_swap_bytes: free swap of this host.
         lockable_bytes: what an ordinary user's task may lock here.
+        thp: what this host does with huge pages.
     """
     reasons = common(scenario)
     reasons += [
@@ -97,6 +99,8 @@ def for_cgroup(
     if scenario.machine.swap_bytes > host_swap_bytes:
         reasons.append(f"it has {scenario.machine.swap_bytes >> 20} MB of swap, this host "
                        f"{host_swap_bytes >> 20} MB free")  # fmt: skip
+    if scenario.machine.thp not in ("never", thp):
+        reasons.append(f"thp is {scenario.machine.thp} for the whole machine, and {thp} here")
     reasons += [
         f"cgroup {group.name}: io_max limits a disk, and this host's is not the scenario's"
         for group in scenario.cgroups

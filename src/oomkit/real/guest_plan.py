@@ -9,7 +9,7 @@ from oomkit.real.companion import Companion
 from oomkit.real.disks import Disks
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_record import LOW_SHARE
-from oomkit.scenario.definitions import probe_of
+from oomkit.scenario.definitions import lines_of, probe_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
@@ -107,6 +107,7 @@ def plan_of(
                 "pressure": "/proc/pressure/memory",
                 "cpu": "/proc/stat",
             },
+            "lines": list(lines_of(scenario.machine)),
             "swap": bool(scenario.machine.swap_bytes or scenario.machine.zram_bytes),
         },
         "guest": {
@@ -169,7 +170,10 @@ def needs_disk(scenario: Scenario) -> bool:
 
 
 def _sysctl(scenario: Scenario) -> list[tuple[str, str]]:
-    return [
+    """Files and values. Below 512 MB ``hugepage_init()`` takes no parameter's word for huge pages."""
+    thp = scenario.machine.thp
+    huge_pages = [("/sys/kernel/mm/transparent_hugepage/enabled", thp)] if thp != "never" else []
+    return huge_pages + [
         (f"/proc/sys/vm/{name}", str(value))
         for name, value in scenario.vm.items()
         if name not in ("oom_killer_disabled", "would_have_oomkilled")

@@ -215,7 +215,6 @@ class _Guest:
         self.sockets = [ours, control]
         self.monitor = Monitor(control)
         machine = self.scenario.machine
-        thp = "always" if machine.thp else "never"
         command = [
             # The guest dies with this process.
             "setpriv", "--pdeathsig", "KILL",
@@ -225,7 +224,7 @@ class _Guest:
             "-kernel", kvm.startable(self.kernel, machine.ram_bytes, self.directory),
             "-initrd", f"{self.directory}/initrd",
             "-append", " ".join((_COMMAND_LINE, f"rdinit={self._process_1()}",
-                                 f"transparent_hugepage={thp}",
+                                 f"transparent_hugepage={machine.thp}",
                                  *kvm.kernel_parameters(self.kernel, machine.cpus))),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",

@@ -15,6 +15,9 @@ Verb = Literal[
 
 Role = Literal["innocent", "culprit", "protected"]
 
+Thp = Literal["always", "madvise", "never"]
+"""Values of ``/sys/kernel/mm/transparent_hugepage/enabled``."""
+
 
 class Step(Record, frozen=True, kw_only=True):
     """One thing a task does before it goes on to the next.
@@ -84,6 +87,8 @@ class Task(Record, frozen=True, kw_only=True):
         children: tasks it forks when it starts; times count from then.
         shares_mm_with: name of a task whose address space it uses.
         role: what its death means; None: judged by whether it was growing.
+        thp: it asks for huge pages (``madvise``), or wants ``never`` any; None: as the machine has
+            it.
         loops: how often the steps are gone through; None: without end.
         on_sigterm: ``exit`` follows SIGTERM, ``ignore`` goes on until SIGKILL.
         sigterm_exit_s: how long it goes on after SIGTERM before it exits.
@@ -107,6 +112,7 @@ class Task(Record, frozen=True, kw_only=True):
     children: tuple["Task", ...] = ()
     shares_mm_with: str | None = None
     role: Role | None = None
+    thp: Literal["madvise", "never"] | None = None
     loops: int | None = 1
     on_sigterm: Literal["exit", "ignore"] = "exit"
     sigterm_exit_s: float = 0.0
@@ -160,7 +166,8 @@ class Machine(Record, frozen=True, kw_only=True):
             other than Movable in ``/proc/pagetypeinfo``).
         programs_bytes: text and libraries the system itself needs to react (shell, login,
             daemons): page cache in constant use.
-        thp: transparent huge pages are enabled, which raises ``min_free_kbytes``.
+        thp: transparent huge pages: for all, for tasks that ask, or none. The first two raise
+            ``min_free_kbytes``.
         hz: ``CONFIG_HZ``.
     """
 
@@ -183,7 +190,7 @@ class Machine(Record, frozen=True, kw_only=True):
     kernel_bytes: int | None = None
     unmovable_bytes: int = 14 * 2**20
     programs_bytes: int = 0
-    thp: bool = False
+    thp: Thp = "never"
     hz: int = 250
 
 

@@ -1,11 +1,11 @@
 """Reading a scenario file: every fault of it at once, each with its place."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.records import replace
-from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
+from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task, Thp
 from oomkit.scenario.knobs import read_knobs
 from oomkit.scenario.steps import MAX_STEPS, read_at, read_io_max, read_steps
 from oomkit.toml import units
@@ -95,7 +95,7 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         kernel_bytes=table.take("kernel_memory", units.size, None),
         unmovable_bytes=table.take("unmovable_free", units.size, 14 * 2**20),
         programs_bytes=table.take("programs", units.size, 0),
-        thp=table.flag("thp"),
+        thp=table.take("thp", _thp, "never"),
         hz=table.take("hz", integer(100, 1000), 250),
     )
     table.done()
@@ -115,6 +115,14 @@ def _hardware_rate(value: Any) -> float:
     if rate > MAX_RATE:
         raise ValueError('a rate up to "100G/s"')
     return rate
+
+
+def _thp(value: Any) -> Thp:
+    if isinstance(value, bool):
+        return "always" if value else "never"
+    if value not in get_args(Thp):
+        raise ValueError("true, false, " + ", ".join(f'"{mode}"' for mode in get_args(Thp)))
+    return cast(Thp, value)
 
 
 def _worth(value: Any) -> float:
@@ -162,6 +170,8 @@ def _task(table: Table) -> Task:
         shares_mm_with=table.take("shares_mm_with", name, None),
         role=cast(Role | None, table.take("role", choice("innocent", "culprit", "protected"), "")
                   or None),
+        thp=cast(Literal["madvise", "never"] | None,
+                 table.take("thp", choice("madvise", "never"), None)),
         loops=table.take("loops", _loops, 1),
         on_sigterm=cast(
             Literal["exit", "ignore"], table.take("on_sigterm", choice("exit", "ignore"), "exit")
