@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -303,7 +304,11 @@ def test_changes_are_looked_through_for_knobs_as_well() -> None:
 
 def test_locking_beyond_what_a_user_may_is_refused() -> None:
     task = {"name": "a", "uid": 1000, "steps": [{"lock": "10M"}]}
-    allowed = {"lowest_adj": 0, "host_swap_bytes": 0, "lockable_bytes": 8 << 20}
+    allowed: dict[str, Any] = {
+        "lowest_adj": 0,
+        "host_swap_bytes": 0,
+        "lockable_bytes": 8 << 20,
+    }
     (reason,) = for_cgroup(made(task=[task]), **allowed)
     assert "task a: locking 10 MB as uid 1000 needs CAP_SYS_RESOURCE" in reason
     assert not for_cgroup(made(task=[{**task, "uid": 0}]), **allowed)

@@ -172,7 +172,7 @@ class Engine:
         if "nr_hugepages" in event.vm:
             machine.resize_hugetlb()
         if event.swap_bytes is not None:
-            swap = event.swap_bytes // 4096 + machine.zram_total
+            swap = (event.swap_bytes + machine.spec.zram_bytes) // 4096
             machine.swap_total = max(swap, int(machine.swap_used()) + 1)
         for name, fields in event.cgroups.items():
             set_limits(machine.groups[name], fields)

@@ -37,6 +37,12 @@ Measured there with pages of which a third is random: ``mem_used_total`` was 0.3
 ``orig_data_size``.
 """
 
+ZSWAP_ENTRY: Final = 0.0137
+"""Of a page, what zswap knows about each that it holds: 56 bytes (``struct zswap_entry``, 6.12)."""
+
+_ZSWAP_ACCEPTS: Final = 0.9
+"""A pool that was full takes pages again below this share (``accept_threshold_percent``)."""
+
 _FEW_PAGES: Final = 32.0
 """A batch of reclaim."""
 
@@ -57,7 +63,11 @@ class Machine:
         kernel: kernel memory in use besides page tables and processes.
         rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
-        zram_total: the part of it in compressed memory, used first.
+        zram_total: the part of it in compressed memory, used first; with zswap what its pool can
+            hold of it.
+        zswap: compressed memory is zswap's: its pages have slots on the disk, to which they can go.
+        zswap_full: its pool ran full and takes nothing until some of it was written to disk.
+        zswap_charged: what it takes is charged to cgroups.
         hugetlb_total: pages set aside as huge ones.
         hugetlb_reserved: of these, pages that are mapped.
         zram_used: pages swapped out to it.
@@ -111,10 +121,16 @@ class Machine:
             raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         self.kernel = float(kernel_pages(spec))
         self.rootfs = float(rootfs_pages(self.total))
-        self.zram_total = spec.zram_bytes // PAGE
         self.zram_cost = 1.0 / spec.compression + ZRAM_OVERHEAD
+        self.zswap = spec.zswap
+        self.zswap_full = False
+        self.zswap_charged = spec.zswap and is_from(spec.kernel, "5.19")
+        self.zram_total = spec.zram_bytes // PAGE
+        if spec.zswap:
+            self.zram_total = int(self.total * spec.zswap_max_pool_percent // 100 / self.zram_cost)
+            self.zram_cost += ZSWAP_ENTRY
         self.zram_used = self.zram_held = self.disk_swap_used = 0.0
-        self.swap_total = spec.swap_bytes // PAGE + self.zram_total
+        self.swap_total = (spec.swap_bytes + spec.zram_bytes) // PAGE
         self.kswapd_awake = False
         self.boost = 0.0
         self.swap_full = False
@@ -311,25 +327,37 @@ class Machine:
 
         New pages go there first, as it has the higher priority; those that leave swap are as often
         on disk as they are many there. Its memory is the kernel's, charged to no cgroup
-        (``zs_malloc()`` without ``__GFP_ACCOUNT``).
+        (``zs_malloc()`` without ``__GFP_ACCOUNT``). Zswap's pages are charged
+        (:func:`~oomkit.model.domains.count_usage`), and when its pool is full the rest goes to disk
+        until a worker has made room (``zswap_check_limits()``, ``shrink_worker()``, 6.12).
         """
         if not self.zram_total:
             return
         total = self.swap_used()
         known = self.zram_used + self.disk_swap_used
         if total >= known:
-            self.zram_used += min(total - known, self.zram_total - self.zram_used)
+            if not self.zswap_full:
+                self.zram_used += min(total - known, self.zram_total - self.zram_used)
         else:
             self.zram_used *= total / known
+        if self.zswap:
+            if self.zram_used > self.zram_total - 1.0:
+                self.zswap_full = True
+            elif self.zram_used <= self.zswap_accepts():
+                self.zswap_full = False
         self.disk_swap_used = max(total - self.zram_used, 0.0)
         held = self.zram_used * self.zram_cost
         self.free += self.zram_held - held
         self.zram_held = held
 
+    def zswap_accepts(self) -> float:
+        """Down to so many pages a full pool of zswap is written to disk."""
+        return _ZSWAP_ACCEPTS * self.zram_total
+
     @property
     def zram_room(self) -> bool:
         """Whether what is swapped out goes to zram."""
-        return self.zram_total - self.zram_used >= 1.0
+        return not self.zswap_full and self.zram_total - self.zram_used >= 1.0
 
     @property
     def zram_share(self) -> float:

@@ -39,6 +39,7 @@ class Rates:
         flows: pages that flow into and out of the pools.
         free_rate: change of free pages.
         zram_rate: change of what zram holds, part of it.
+        zswap_written: pages that a worker writes from zswap's full pool to disk.
         dirty_rate: change of dirty pages.
         writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
         queue: how many times longer than alone a disk request takes.
@@ -51,14 +52,14 @@ class Rates:
 
     __slots__ = (
         "busy", "cpu_busy", "demands", "dirty_rate", "domains", "flows", "free_rate",
-        "full", "queue", "some", "swap_busy", "writers_throttled", "zram_rate",
+        "full", "queue", "some", "swap_busy", "writers_throttled", "zram_rate", "zswap_written",
     )  # fmt: skip
 
     def __init__(self, demands: list[Demand], domains: Domains) -> None:
         self.demands = demands
         self.domains = domains
         self.flows: PoolFlows = defaultdict(PoolFlow)
-        self.free_rate = self.dirty_rate = self.zram_rate = 0.0
+        self.free_rate = self.dirty_rate = self.zram_rate = self.zswap_written = 0.0
         self.writers_throttled = False
         self.queue = 1.0
         self.busy: list[Cpus] = []
@@ -90,6 +91,8 @@ def solve(machine: Machine) -> Rates:
         rates.flows,
         low_memory=top.plan is not None or len(domains) > 1,
     )
+    if machine.zswap_full:
+        background = _empty_zswap(machine, rates, background)
     _share_cpus(machine, rates, first=True)
     _set_speeds(machine, rates, background)
     waits = rates.queue > 1.0 or any((d.sync_io or d.held) and d.proc for d in demands)
@@ -103,6 +106,14 @@ def solve(machine: Machine) -> Rates:
         counts = machine.rules.psi_full == "all_stalled"
         rates.some, rates.full = pressure(rates.busy, counts_reclaimers=counts)
     return rates
+
+
+def _empty_zswap(machine: Machine, rates: Rates, background: float) -> float:
+    """Have the worker write to disk; returns the share of it that no task waits for."""
+    busy = any(d.sync_io > 0.0 or d.async_io > 0.0 for d in rates.demands)
+    share = (1.0 - background) / (2.0 if busy else 1.0)
+    rates.zswap_written = share * machine.disk_pages_s
+    return background + share
 
 
 def _find_domains(machine: Machine, demands: list[Demand]) -> Domains:
@@ -295,7 +306,7 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
     evicted = 0.0
     for group, domain in rates.domains.items():
         if group is not None and domain.plan is not None:
-            wanted = max(domain.need - domain.exits, 0.0)
+            wanted = max(domain.need - domain.exits, 0.0) / _charge_yield(machine, domain)
             domain.scan = wanted - distribute_reclaim(domain.plan, wanted, flows)
             evicted += domain.scan
     top = rates.domains[None]
@@ -305,11 +316,20 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
         evicted += top.scan
     if machine.zram_total:
         evicted += _reclaim_for_zram(machine, rates)
+        rates.zram_rate -= rates.zswap_written * machine.zram_cost
     rates.free_rate = released + evicted - taken - rates.zram_rate
     for pool in machine.files.values():
         flow = flows.get(pool)
         if flow is not None:
             rates.dirty_rate += flow.dirtied - flow.cleaned
+
+
+def _charge_yield(machine: Machine, domain: Domain) -> float:
+    """By how much a page that is reclaimed lowers a cgroup's charge."""
+    group = domain.group
+    if not machine.zswap_charged or group is None or group.version != 2:
+        return 1.0
+    return machine.swap_yield(domain.anon_share)
 
 
 def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:

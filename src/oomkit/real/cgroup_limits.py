@@ -96,6 +96,8 @@ def for_cgroup(
     ]
     if scenario.machine.zram_bytes:
         reasons.append("it has swap in compressed memory, which a cgroup has not of its own")
+    if scenario.machine.zswap:
+        reasons.append("it has zswap, whose pool is the whole machine's")
     if scenario.machine.swap_bytes > host_swap_bytes:
         reasons.append(f"it has {scenario.machine.swap_bytes >> 20} MB of swap, this host "
                        f"{host_swap_bytes >> 20} MB free")  # fmt: skip

@@ -96,7 +96,9 @@ def plan_of(
         "probe": _probe(scenario),
         "clock": CLOCK_S if own_clock and drives.order else None,
         "incompressible": (
-            1.0 / scenario.machine.compression if scenario.machine.zram_bytes else 0.0
+            1.0 / scenario.machine.compression
+            if scenario.machine.zram_bytes or scenario.machine.zswap
+            else 0.0
         ),
         "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
         "measure": _costs(scenario) if measured else None,
@@ -170,7 +172,7 @@ def needs_disk(scenario: Scenario) -> bool:
 
 
 def _sysctl(scenario: Scenario) -> list[tuple[str, str]]:
-    """Files and values. Below 512 MB ``hugepage_init()`` takes no parameter's word for huge pages."""
+    """Files and values; below 512 MB ``hugepage_init()`` ignores the parameter for huge pages."""
     thp = scenario.machine.thp
     huge_pages = [("/sys/kernel/mm/transparent_hugepage/enabled", thp)] if thp != "never" else []
     return huge_pages + [

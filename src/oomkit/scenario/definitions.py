@@ -161,7 +161,8 @@ _PAGE: Final = 4096
 
 def lines_of(machine: Machine) -> tuple[str, ...]:
     """Lines of ``/proc/meminfo`` that samples have besides the usual."""
-    return ("AnonHugePages",) if machine.thp != "never" else ()
+    huge = ("AnonHugePages",) if machine.thp != "never" else ()
+    return (*huge, "Zswap", "Zswapped") if machine.zswap else huge
 
 
 def piece_bytes(step: Step, rate_bytes_s: float | None = None) -> int:

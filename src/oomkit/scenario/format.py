@@ -145,7 +145,9 @@ class Machine(Record, frozen=True, kw_only=True):
         ram_bytes: memory built in.
         swap_bytes: swap on the disk.
         zram_bytes: swap in compressed memory (zram), used before the disk's.
-        compression: what tasks write becomes so many times smaller there.
+        zswap: a pool of compressed pages (zswap) takes what is swapped out before the disk does.
+        zswap_max_pool_percent: of MemTotal, how large that pool may be.
+        compression: what tasks write becomes so many times smaller in zram or zswap.
         cpus: number of CPUs.
         cpus_worth: how many CPUs' work all of them do together, as where a virtual machine's take
             turns; None: that many.
@@ -174,6 +176,8 @@ class Machine(Record, frozen=True, kw_only=True):
     ram_bytes: int
     swap_bytes: int = 0
     zram_bytes: int = 0
+    zswap: bool = False
+    zswap_max_pool_percent: int = 20
     compression: float = 3.0
     cpus: int = 2
     cpus_worth: float | None = None

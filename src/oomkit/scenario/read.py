@@ -79,6 +79,8 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         ram_bytes=table.take("ram", _ram, 0) if missing else table.require("ram", _ram, 0),
         swap_bytes=table.take("swap", units.size, 0),
         zram_bytes=table.take("zram", units.size, 0),
+        zswap=table.flag("zswap"),
+        zswap_max_pool_percent=table.take("zswap_max_pool_percent", integer(1, 100), 20),
         compression=table.take("compression", _compression, 3.0),
         cpus=table.take("cpus", integer(1, 8192), 2),
         cpus_worth=table.take("cpus_worth", _worth, None),
@@ -98,6 +100,10 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         thp=table.take("thp", _thp, "never"),
         hz=table.take("hz", integer(100, 1000), 250),
     )
+    if machine.zswap and machine.zram_bytes:
+        table.fault("zswap", "expected no zram beside it: one of them compresses")
+    elif machine.zswap and not machine.swap_bytes:
+        table.fault("zswap", "expected swap, whose slots its pages take")
     table.done()
     return machine
 
