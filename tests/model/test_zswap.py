@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from oomkit.model.accounting import lines
 from oomkit.model.domains import count_usage
 from oomkit.model.engine import Engine
-from oomkit.model.machine import ZRAM_OVERHEAD, ZSWAP_ENTRY, Machine
+from oomkit.model.machine import ZSWAP_ENTRY, ZSWAP_OVERHEAD, Machine
 from oomkit.model.solve import Rates
 from oomkit.scenario.read import ScenarioError, scenario_from
 
 MB = 256.0
 HOLD = {"hold": "forever"}
-POOL = 1 / 3 + ZRAM_OVERHEAD
+POOL = 1 / 3 + ZSWAP_OVERHEAD
 """What a page takes in the pool that compresses 3:1."""
 
 GROUP = {"name": "a", "max": "100M"}
@@ -118,7 +118,7 @@ def test_the_pool_is_no_larger_than_its_share_of_memory() -> None:
 
 def test_a_full_pool_takes_pages_again_below_nine_tenths() -> None:
     """``accept_threshold_percent``: the worker writes a tenth of it to disk first."""
-    engine, seen = played(grows("1500M"), HOLD, zswap_max_pool_percent=10)
+    engine, seen = played(grows("1500M"), HOLD, zswap_max_pool_percent=3)
     assert seen.full > 1
     accepts = 0.9 * engine.machine.zram_total
     assert seen.lowest_after_full == pytest.approx(accepts, rel=0.01)

@@ -106,10 +106,9 @@ def _swap(machine: Machine, rates: Rates) -> float:
     soonest = _time_to_swap_mark(machine.swap_total - used, rate, machine.swap_batch)
     if machine.zram_room and rate > 0.0:
         soonest = min(soonest, (machine.zram_total - machine.zram_used - 0.5) / rate)
-    if rates.zswap_written > 0.0:
-        left = machine.zram_used - machine.zswap_accepts() + 0.5
-        emptied = rates.zswap_written - min(rate, 0.0) * machine.zram_share
-        soonest = min(soonest, max(left, 0.5) / emptied)
+    if machine.zswap_full and rate != 0.0:
+        left = machine.zram_used - machine.zswap_accepts()
+        soonest = min(soonest, max(left, 0.5) / abs(rate * machine.zram_part(rate)))
     for group, group_rate in group_rates.items():
         left = group.swap_left()
         if left < _INFINITY:
@@ -211,18 +210,14 @@ def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
 
 def _add_zswap(machine: Machine, rates: Rates, charged: dict[Group, float]) -> None:
     """Add what zswap's pages that come and go are charged."""
-    used = machine.zram_used + machine.disk_swap_used
     for pool in machine.pools():
         flow = rates.flows.get(pool)
-        if pool.group is None or pool.is_file:
+        if flow is None or pool.group is None or pool.is_file:
             continue
-        held = -rates.zswap_written * pool.swapped / used if used > 0.0 else 0.0
-        if flow is not None:
-            change = flow.evict - flow.refault
-            held += change * (float(machine.zram_room) if change >= 0.0 else machine.zram_share)
+        change = flow.evict - flow.refault
         for group in pool.group.ancestry:
             if group.version == 2:
-                charged[group] += held * machine.zram_cost
+                charged[group] += change * machine.zram_part(change) * machine.zram_cost
 
 
 def _dirty_pages(machine: Machine, rates: Rates) -> float:
@@ -269,10 +264,6 @@ def advance(machine: Machine, rates: Rates, seconds: float) -> None:
             _advance_task(machine, demand, demand.proc, seconds)
     # What zram takes is counted when what is in swap is.
     machine.free += (rates.free_rate + rates.zram_rate) * seconds
-    if rates.zswap_written > 0.0:
-        written = min(rates.zswap_written * seconds, machine.zram_used)
-        machine.zram_used -= written
-        machine.disk_swap_used += written
     flows = rates.flows
     for pool in pools:
         flow = flows.get(pool)

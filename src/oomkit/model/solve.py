@@ -8,7 +8,7 @@ from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_behind_swap, queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.io_limits import hold_io
-from oomkit.model.machine import Machine
+from oomkit.model.machine import ZSWAP_WRITTEN, Machine
 from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
 from oomkit.model.pressure import Cpus, busy_cpus, pressure
 from oomkit.model.reclaim import Plan, distribute_reclaim
@@ -39,7 +39,6 @@ class Rates:
         flows: pages that flow into and out of the pools.
         free_rate: change of free pages.
         zram_rate: change of what zram holds, part of it.
-        zswap_written: pages that a worker writes from zswap's full pool to disk.
         dirty_rate: change of dirty pages.
         writers_throttled: writers wait for the flushers, so dirty pages stay as many as they are.
         queue: how many times longer than alone a disk request takes.
@@ -52,14 +51,14 @@ class Rates:
 
     __slots__ = (
         "busy", "cpu_busy", "demands", "dirty_rate", "domains", "flows", "free_rate",
-        "full", "queue", "some", "swap_busy", "writers_throttled", "zram_rate", "zswap_written",
+        "full", "queue", "some", "swap_busy", "writers_throttled", "zram_rate",
     )  # fmt: skip
 
     def __init__(self, demands: list[Demand], domains: Domains) -> None:
         self.demands = demands
         self.domains = domains
         self.flows: PoolFlows = defaultdict(PoolFlow)
-        self.free_rate = self.dirty_rate = self.zram_rate = self.zswap_written = 0.0
+        self.free_rate = self.dirty_rate = self.zram_rate = 0.0
         self.writers_throttled = False
         self.queue = 1.0
         self.busy: list[Cpus] = []
@@ -91,8 +90,6 @@ def solve(machine: Machine) -> Rates:
         rates.flows,
         low_memory=top.plan is not None or len(domains) > 1,
     )
-    if machine.zswap_full:
-        background = _empty_zswap(machine, rates, background)
     _share_cpus(machine, rates, first=True)
     _set_speeds(machine, rates, background)
     waits = rates.queue > 1.0 or any((d.sync_io or d.held) and d.proc for d in demands)
@@ -106,14 +103,6 @@ def solve(machine: Machine) -> Rates:
         counts = machine.rules.psi_full == "all_stalled"
         rates.some, rates.full = pressure(rates.busy, counts_reclaimers=counts)
     return rates
-
-
-def _empty_zswap(machine: Machine, rates: Rates, background: float) -> float:
-    """Have the worker write to disk; returns the share of it that no task waits for."""
-    busy = any(d.sync_io > 0.0 or d.async_io > 0.0 for d in rates.demands)
-    share = (1.0 - background) / (2.0 if busy else 1.0)
-    rates.zswap_written = share * machine.disk_pages_s
-    return background + share
 
 
 def _find_domains(machine: Machine, demands: list[Demand]) -> Domains:
@@ -202,6 +191,8 @@ def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
         share = demand.domain.anon_share if to_disk else 0.0
         if share:
             demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s
+            if machine.zswap_full:
+                demand.swap_io *= 1.0 + ZSWAP_WRITTEN
             swaps = True
     if swaps:
         rates.swap_busy = queue_behind_swap(rates.demands)
@@ -316,7 +307,6 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
         evicted += top.scan
     if machine.zram_total:
         evicted += _reclaim_for_zram(machine, rates)
-        rates.zram_rate -= rates.zswap_written * machine.zram_cost
     rates.free_rate = released + evicted - taken - rates.zram_rate
     for pool in machine.files.values():
         flow = flows.get(pool)
@@ -353,8 +343,7 @@ def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
 def _zram_rate(machine: Machine, flows: PoolFlows) -> float:
     """Pages a second that zram takes, as :meth:`Machine.settle_zram` has it."""
     change = added(flow.evict - flow.refault for pool, flow in flows.items() if not pool.is_file)
-    share = float(machine.zram_room) if change >= 0.0 else machine.zram_share
-    return change * share * machine.zram_cost
+    return change * machine.zram_part(change) * machine.zram_cost
 
 
 def _add_flows(demand: Demand, flows: PoolFlows) -> None:
