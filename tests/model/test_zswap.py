@@ -1,5 +1,6 @@
 """zswap: a pool of compressed pages in front of the disk's swap (mm/zswap.c, 6.12)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from oomkit.model.domains import count_usage
 from oomkit.model.engine import Engine
 from oomkit.model.machine import ZSWAP_ENTRY, ZSWAP_OVERHEAD, Machine
 from oomkit.model.solve import Rates
-from oomkit.scenario.read import ScenarioError, scenario_from
+from oomkit.scenario.read import ScenarioError, read_scenario, scenario_from
 
+ROOT = Path(__file__).parents[2]
 MB = 256.0
 HOLD = {"hold": "forever"}
 POOL = 1 / 3 + ZSWAP_OVERHEAD
@@ -176,3 +178,18 @@ def test_memory_is_conserved(
     )
     assert seen.most <= engine.machine.zram_total + 1.0
     assert engine.machine.zram_used + engine.machine.disk_swap_used <= engine.machine.swap_total + 1
+
+
+def test_as_6_12_played_it() -> None:
+    """Debian's 6.12.117 in QEMU: the leak died at 22.9 s; the pool was 46.4 MB at most."""
+    scenario = read_scenario(str(ROOT / "scenarios" / "zswap.toml"))
+    engine = Engine(scenario, seed=0, sample_s=0.1, audit=True)
+    engine.run()
+    (kill,) = engine.lifecycle.kills
+    assert kill.task == "leak"
+    assert 22.9 / 1.3 <= kill.t_s <= 22.9 * 1.3
+    samples = engine.sampler.samples()
+    assert max(samples.lines_mb["Zswap"]) == pytest.approx(46.41, rel=0.01)
+    assert max(samples.lines_mb["Zswapped"]) == pytest.approx(127.2, rel=0.02)
+    begins = next(t for t, kb in zip(samples.t_s, samples.lines_mb["Zswap"], strict=True) if kb)
+    assert begins == pytest.approx(11.4, rel=0.05)
