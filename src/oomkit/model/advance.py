@@ -302,7 +302,7 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
     elif verb == "write" or (verb == "read" and demand.new_pages):
         pool = machine.file(proc.current.file or proc.key, mm.group)
         pool.size = max(pool.size, proc.step_total - proc.step_left)
-    if demand.huge:
+    if machine.thp and verb == "touch" and proc.grows:
         mm.anon.huge += demand.huge * demand.speed * seconds
     if demand.cow_rate > 0.0:
         _unshare(machine, proc, demand.cow_rate * demand.speed * seconds)

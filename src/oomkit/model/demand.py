@@ -35,7 +35,7 @@ class Demand:
         refaults: pools and the pages of each that come back from disk.
         dirty_file: the file it writes to.
         regained: pages it writes to again that it gave back with ``MADV_FREE``.
-        huge: of its new pages, how many are in huge ones.
+        huge: of its new pages, how many are in huge ones; where the machine has any.
         pages_alike: so many pages of its step are like the next; 0: all.
         tables: new page-table pages.
         cow_rate: pages it stops sharing because it writes to them.
@@ -45,7 +45,6 @@ class Demand:
         alloc_rate: all pages it allocates.
         sync_io: seconds of disk time it waits for.
         first_read_io: the part of them for pages that were never in memory: to PSI no stall.
-        swap_in_io: the part of them for pages that are in swap.
         async_io: seconds of disk time for it that it does not wait for.
         queued_io: seconds of disk time of all it reads, as if each request were a window of
             read-ahead: a smaller one waits for its turn as long.
@@ -58,7 +57,7 @@ class Demand:
         slowness: how many times longer than at full speed its CPUs make it take.
         least: how many times longer than alone its reads take in any case.
         held: seconds that its requests wait for its cgroup's ``io.max``, as its step makes progress
-            by one.
+            by one; this and the next where the machine limits I/O.
         held_stall: the part of them for pages that were evicted.
         kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
@@ -76,7 +75,7 @@ class Demand:
         "cpus_given", "dirty_file", "domain", "first_read_io", "held", "held_stall", "huge", "io",
         "kernel_cpus", "least", "need", "new_pages", "pace", "pages_alike", "passes", "proc",
         "queued_io", "reading_io", "refaults", "regained", "shared", "slowness", "speed", "stall",
-        "swap_in_io", "swap_io", "sync_io", "tables", "throttled", "weight",
+        "swap_io", "sync_io", "tables", "throttled", "weight",
     )  # fmt: skip
 
     domain: Domain
@@ -92,7 +91,6 @@ class Demand:
         self.passes = self.kernel_cpus = self.regained = self.pages_alike = 0.0
         self.throttled = self.queued_io = self.behind = self.need = 0.0
         self.reading_io = self.io = self.slowness = self.least = 0.0
-        self.swap_in_io = self.held = self.held_stall = self.huge = 0.0
         self.weight = 1.0
         self.shared = _NO_PARTS
 
@@ -109,8 +107,6 @@ class Demand:
         self.first_read_io += first_read_io
         self.sync_io += first_read_io
         self.sync_io += reread_io
-        if not pool.is_file:
-            self.swap_in_io += reread_io
         self.alloc_rate += pages
         self.queued_io += queued_io
 

@@ -77,7 +77,7 @@ def queue_factor(demands: list[Demand], background: float) -> float:
         reading = d.sync_io + d.async_io
         io = reading + d.swap_io
         if d.cpu_share > 0.0 and io:
-            d.slowness = 1.0 / d.cpu_share + d.held
+            d.slowness = 1.0 / d.cpu_share
             d.reading_io = reading
             d.io = io
             d.least = 1.0 + d.behind
@@ -172,5 +172,5 @@ def speed_of(demand: Demand, queue: float) -> float:
     if queue > longer:
         longer = queue
     waits = longer * demand.sync_io + (longer - 1.0) * demand.async_io
-    waits += (queue - 1.0) * demand.swap_io + demand.held
+    waits += (queue - 1.0) * demand.swap_io
     return 1.0 / (1.0 / demand.cpu_share + waits)

@@ -9,7 +9,7 @@ debt (``tg_dispatch_in_debt()``), which nothing else on a disk of swap alone has
 
 from typing import Final
 
-from oomkit.model.demand import Demand
+from oomkit.model.demand import Demand, reads_a_page
 from oomkit.model.disk import queue_factor, speed_of
 from oomkit.model.domains import Domain
 from oomkit.model.machine import Machine
@@ -48,6 +48,8 @@ class _Limit:
 def hold_io(machine: Machine, demands: list[Demand], background: float) -> float:
     """Set how long demands wait for ``io.max``; their ``cpu_share`` and ``swap_io`` are known.
 
+    Until :func:`let_go` that wait is part of what ``cpu_share`` says.
+
     Args:
         machine: whose cgroups have limits.
         demands: the tasks' demands.
@@ -85,7 +87,7 @@ def _limits(machine: Machine, demands: list[Demand]) -> list[_Limit]:
             continue
         reader = proc.mm.group.reads_limited_by() if proc.mm.group is not None else None
         if reader is not None:
-            swap = demand.swap_in_io * machine.disk_pages_s
+            swap = _read_from_swap(machine, demand)
             files = (demand.sync_io + demand.async_io) * machine.disk_pages_s - swap
             if files > 0.0:
                 again = (demand.sync_io - demand.first_read_io) * machine.disk_pages_s - swap
@@ -115,14 +117,21 @@ def _swapped_out_at_most(domain: Domain) -> float:
     return added(limiter.io_write_pages_s for limiter in limiters)
 
 
+def _read_from_swap(machine: Machine, demand: Demand) -> float:
+    """Pages it reads from the disk of swap as its step makes progress by one."""
+    pages = 0.0
+    for pool, rate in demand.refaults:
+        if not pool.is_file:
+            pages += rate * reads_a_page(machine, pool, pool.missing_share)
+    return pages * (1.0 - machine.zram_share if machine.zram_used else 1.0)
+
+
 def _settle(limit: _Limit, queue: float) -> bool:
     """Find how long each page has to wait; returns whether that changed by much."""
     before = limit.wait_s
     alone = []
     for demand, pages, _ in limit.members:
-        demand.held -= before * pages
-        if demand.held < 0.0:
-            demand.held = 0.0
+        _hold(demand, -before * pages)
         alone.append((1.0 / speed_of(demand, queue), pages))
     low, high = 0.0, len(alone) / limit.pages_s
     if _passing(alone, 0.0) <= limit.pages_s * (1.0 + _SAME):
@@ -137,8 +146,22 @@ def _settle(limit: _Limit, queue: float) -> bool:
             high = middle
     limit.wait_s = high
     for demand, pages, _ in limit.members:
-        demand.held += high * pages
+        _hold(demand, high * pages)
     return abs(high - before) > 1e-4 * max(high, before)
+
+
+def _hold(demand: Demand, seconds: float) -> None:
+    """Have a demand wait so much longer."""
+    alone = 1.0 / demand.cpu_share - demand.held
+    demand.held = max(demand.held + seconds, 0.0)
+    demand.cpu_share = 1.0 / (alone + demand.held)
+
+
+def let_go(demands: list[Demand]) -> None:
+    """Have ``cpu_share`` say what it did before :func:`hold_io`."""
+    for demand in demands:
+        if demand.held > 0.0:
+            demand.cpu_share = min(1.0 / (1.0 / demand.cpu_share - demand.held), 1.0)
 
 
 def _passing(alone: list[tuple[float, float]], wait_s: float) -> float:

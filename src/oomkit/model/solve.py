@@ -7,7 +7,7 @@ from oomkit.model import cpu
 from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_behind_swap, queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
-from oomkit.model.io_limits import hold_io
+from oomkit.model.io_limits import hold_io, let_go
 from oomkit.model.machine import ZSWAP_WRITTEN, Machine
 from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
 from oomkit.model.pressure import Cpus, busy_cpus, pressure
@@ -92,12 +92,12 @@ def solve(machine: Machine) -> Rates:
     )
     _share_cpus(machine, rates, first=True)
     _set_speeds(machine, rates, background)
-    waits = rates.queue > 1.0 or any((d.sync_io or d.held) and d.proc for d in demands)
+    waits = rates.queue > 1.0 or machine.limits_io or any(d.sync_io and d.proc for d in demands)
     if waits and rates.cpu_busy >= 1.0:
         _share_cpus(machine, rates, first=False)
         _set_speeds(machine, rates, background)
     _set_flows(machine, rates, released)
-    _set_stalls(rates)
+    _set_stalls(machine, rates)
     rates.busy = busy_cpus(machine, demands, rates.queue)
     if rates.busy:
         counts = machine.rules.psi_full == "all_stalled"
@@ -204,6 +204,8 @@ def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
         demand.speed = speed_of(demand, queue) if waits else demand.cpu_share
+    if machine.limits_io:
+        let_go(rates.demands)
     if machine.groups:
         for demand in rates.demands:
             _throttle_over_high(demand)
@@ -360,7 +362,7 @@ def _add_flows(demand: Demand, flows: PoolFlows) -> None:
         flow_of(flows, demand.dirty_file).dirtied += demand.pace * speed
 
 
-def _set_stalls(rates: Rates) -> None:
+def _set_stalls(machine: Machine, rates: Rates) -> None:
     """Set the share of its time that each task waits for memory."""
     queue = rates.queue
     for demand in rates.demands:
@@ -368,8 +370,10 @@ def _set_stalls(rates: Rates) -> None:
         longer = 1.0 + demand.behind
         if queue > longer:
             longer = queue
-        waits = longer * sync_io + (queue - 1.0) * demand.swap_io + demand.held_stall
+        waits = longer * sync_io + (queue - 1.0) * demand.swap_io
         stall = demand.speed * waits + demand.throttled
+        if machine.limits_io:
+            stall += demand.speed * demand.held_stall
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             stall = 1.0 - demand.speed
         elif stall > 1.0:

@@ -120,6 +120,8 @@ def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
         return
     demand.new_pages = [(_target_pool(machine, proc), pace)]
     demand.alloc_rate = pace + tables
+    if machine.thp:
+        demand.huge = 0.0
     if verb == "touch" and (proc.mm.lazy_space or proc.mm.zeroed):
         _touch_again(machine, proc, demand)
     elif machine.thp and verb == "touch":
