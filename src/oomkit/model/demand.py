@@ -79,6 +79,9 @@ class Demand:
     )  # fmt: skip
 
     domain: Domain
+    held: float
+    held_stall: float
+    huge: float
 
     def __init__(self, proc: Proc | None) -> None:
         self.proc = proc
