@@ -149,11 +149,11 @@ def test_what_zswap_needs_and_does_not_go_with(machine: dict[str, Any], expected
     assert caught.value.lines() == [f"scenario: machine.zswap: {expected}"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     grown=st.integers(50, 900),
     freed=st.integers(1, 600),
-    percent=st.sampled_from([1, 20, 100]),
+    percent=st.sampled_from([1, 20, 40]),
     compression=st.sampled_from([1.1, 3, 8]),
     limit=st.sampled_from([None, "60M", "300M"]),
     kernel=st.sampled_from(["5.10", "6.12"]),

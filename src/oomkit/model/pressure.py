@@ -147,7 +147,10 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
 
 def _wait_for_limits(demands: list[Demand], threads: list[tuple[Thread, int]]) -> None:
     """What a thread waits for ``io.max``, and not for memory, it waits for a disk."""
-    held = {d.proc: d.speed * (d.held - d.held_stall) for d in demands if d.proc is not None}
+    held: dict[Proc | None, float] = {}
+    for d in demands:
+        if d.proc is not None:
+            held[d.proc] = d.speed * (d.held - d.held_stall)
     for thread, _ in threads:
         waits = held.get(thread.proc, 0.0)
         if waits > 0.0:
