@@ -226,6 +226,19 @@ def _variant_rules(variant: Variant) -> RuleSet:
     return RuleSet(**fields)
 
 
+def is_from(release: str, since: str) -> bool:
+    """Whether a kernel is of a version or later, for rules that are not about OOM.
+
+    Args:
+        release: as :func:`rules_for` takes it; a variant counts as the version in its name.
+        since: a version such as ``6.12``.
+    """
+    match = _RELEASE.match(release.strip())
+    return match is not None and _renumbered(parse_version(match["version"])) >= parse_version(
+        since
+    )
+
+
 def _reached(change: Change, version: Version) -> bool:
     return version >= parse_version(change.since)
 

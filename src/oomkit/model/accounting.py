@@ -1,7 +1,7 @@
 """The machine's pages by use, as ``/proc/meminfo`` counts them (fs/proc/meminfo.c)."""
 
 from oomkit.kernel.state import Memory
-from oomkit.model.machine import Machine
+from oomkit.model.machine import ZSWAP_ENTRY, Machine
 from oomkit.model.tasks import PROCESS_PAGES
 from oomkit.scenario.sums import added
 
@@ -71,6 +71,15 @@ def commit_memory(machine: Machine) -> Memory:
         committed_pages=int(machine.committed),
         hugetlb_pages=int(machine.hugetlb_total),
     )
+
+
+def lines(machine: Machine) -> tuple[float, ...]:
+    """Pages of the lines that :func:`~oomkit.scenario.definitions.lines_of` names."""
+    found = (added(pool.huge for pool in machine.pools()),) if machine.thp else ()
+    if not machine.zswap:
+        return found
+    pool = machine.zram_used * (machine.zram_cost - ZSWAP_ENTRY)
+    return (*found, pool, machine.zram_used)
 
 
 def available(machine: Machine, file: float, free: float | None = None) -> float:

@@ -67,6 +67,11 @@ def count_usage(machine: Machine) -> None:
             for group in pool.group.ancestry:
                 group.usage += pool.resident + pool.dirty
                 group.swap_usage += pool.swapped
+    if machine.zswap_charged:
+        held = machine.zram_share * machine.zram_cost
+        for group in machine.groups.values():
+            if group.version == 2:
+                group.usage += group.swap_usage * held
     for mm in machine.mms():
         if mm.group is not None:
             for group in mm.group.ancestry:
@@ -185,6 +190,7 @@ def _plan(
     plan = make_plan(pools, swap_left=left, swappiness=swappiness, waiting=waiting)
     if not plan.layers and left < swap_left:
         plan = make_plan(pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
+    plan.within_limits = machine.limits_swap_out
     return plan
 
 

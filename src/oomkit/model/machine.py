@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from oomkit.errors import ModelError
 from oomkit.kernel.state import Sysctl
-from oomkit.kernel.versions import rules_for
+from oomkit.kernel.versions import is_from, rules_for
 from oomkit.kernel.watermarks import BOOST_FACTOR, watermarks_for
 from oomkit.model.boot import (
     UPTIME_AT_START_S,
@@ -37,6 +37,23 @@ Measured there with pages of which a third is random: ``mem_used_total`` was 0.3
 ``orig_data_size``.
 """
 
+ZSWAP_OVERHEAD: Final = 0.032
+"""The same with lzo, zswap's default on Debian: Zswap was 0.365 of Zswapped in such a guest."""
+
+ZSWAP_WRITTEN: Final = 0.14
+"""Pages that zswap's worker writes to disk for each that its full pool refuses.
+
+A run of it ends after 16 pages that it may not write (``shrink_worker()``), which are all that it
+comes by for the first time (``shrink_memcg_cb()``). Measured in that guest, where a leak swapped:
+the pool stayed full for 3 s, then 3 MB/s of 15 left it.
+"""
+
+ZSWAP_ENTRY: Final = 0.0137
+"""Of a page, what zswap knows about each that it holds: 56 bytes (``struct zswap_entry``, 6.12)."""
+
+_ZSWAP_ACCEPTS: Final = 0.9
+"""A pool that was full takes pages again below this share (``accept_threshold_percent``)."""
+
 _FEW_PAGES: Final = 32.0
 """A batch of reclaim."""
 
@@ -57,7 +74,11 @@ class Machine:
         kernel: kernel memory in use besides page tables and processes.
         rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
-        zram_total: the part of it in compressed memory, used first.
+        zram_total: the part of it in compressed memory, used first; with zswap what its pool can
+            hold of it.
+        zswap: compressed memory is zswap's: its pages have slots on the disk, to which they can go.
+        zswap_full: its pool ran full and takes nothing until some of it was written to disk.
+        zswap_charged: what it takes is charged to cgroups.
         hugetlb_total: pages set aside as huge ones.
         hugetlb_reserved: of these, pages that are mapped.
         zram_used: pages swapped out to it.
@@ -81,10 +102,13 @@ class Machine:
         swap_in_s: that a page takes to be swapped in.
         zram_out_s: that a page takes to be swapped out to zram.
         zram_in_s: that one takes to be swapped in from there.
+        thp: there are transparent huge pages.
         procs: the processes, in the order in which they were created.
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
         groups: memory cgroups by path.
+        limits_io: one of them has an ``io.max``.
+        limits_swap_out: that holds for what is swapped out, too.
         unmovable_pages: free pages in page blocks that are not for user memory.
         programs: page cache of the system's own programs; None: the machine has none.
         probe: the program by which it is judged usable or frozen.
@@ -108,10 +132,17 @@ class Machine:
             raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         self.kernel = float(kernel_pages(spec))
         self.rootfs = float(rootfs_pages(self.total))
+        overhead = ZSWAP_OVERHEAD if spec.zswap else ZRAM_OVERHEAD
+        self.zram_cost = 1.0 / spec.compression + overhead
+        self.zswap = spec.zswap
+        self.zswap_full = False
+        self.zswap_charged = spec.zswap and is_from(spec.kernel, "5.19")
         self.zram_total = spec.zram_bytes // PAGE
-        self.zram_cost = 1.0 / spec.compression + ZRAM_OVERHEAD
+        if spec.zswap:
+            self.zram_total = int(self.total * spec.zswap_max_pool_percent // 100 / self.zram_cost)
+            self.zram_cost += ZSWAP_ENTRY
         self.zram_used = self.zram_held = self.disk_swap_used = 0.0
-        self.swap_total = spec.swap_bytes // PAGE + self.zram_total
+        self.swap_total = (spec.swap_bytes + spec.zram_bytes) // PAGE
         self.kswapd_awake = False
         self.boost = 0.0
         self.swap_full = False
@@ -129,6 +160,7 @@ class Machine:
         self.swap_in_s = page_cost_s(spec, "swap_in_bytes_s")
         self.zram_out_s = ZRAM_OUT_COST / self.fault_pages_s
         self.zram_in_s = ZRAM_IN_COST / self.fault_pages_s
+        self.thp = spec.thp != "never"
         self.unmovable_pages = spec.unmovable_bytes / PAGE
         self.procs: list[Proc] = []
         self._by_pid: dict[int, Proc] = {}
@@ -137,6 +169,8 @@ class Machine:
         self.files: dict[str, Pool] = {}
         self.tmpfs: dict[Group | None, Pool] = {}
         self.groups = groups_of(scenario.cgroups)
+        self._swap_io_waits = not is_from(spec.kernel, "6.12")
+        self.note_io_limits()
         self.knobs: dict[str, int] = {}
         self.committed = 0.0
         self._pools: list[Pool] = []
@@ -168,6 +202,11 @@ class Machine:
         self.free -= pool.resident
         return pool
 
+    def note_io_limits(self) -> None:
+        """Note whether a cgroup has an ``io.max``, and whether swapping out waits for it."""
+        self.limits_io = any(group.limits_io for group in self.groups.values())
+        self.limits_swap_out = self.limits_io and self._swap_io_waits
+
     def set_knobs(self, values: dict[str, int]) -> None:
         """Set ``/proc/sys/vm`` knobs and what follows from them."""
         self.knobs.update(values)
@@ -187,7 +226,7 @@ class Machine:
             self.rules,
             min_free_kbytes=chosen.get("min_free_kbytes", 0),
             scale_factor=chosen.get("watermark_scale_factor", 10),
-            thp=self.spec.thp,
+            thp=self.spec.thp != "never",
             boost_factor=self.knobs.get("watermark_boost_factor", BOOST_FACTOR),
         )
         chosen["min_free_kbytes"] = self.watermarks.min_free_kbytes
@@ -240,6 +279,7 @@ class Machine:
                 self.free += pool.resident * (1.0 - remaining)
                 pool.resident *= remaining
                 pool.swapped *= remaining
+                pool.huge *= remaining
                 self.stale = self.stale or wanted == 0.0
 
     def tmpfs_of(self, group: Group | None) -> Pool:
@@ -299,25 +339,46 @@ class Machine:
 
         New pages go there first, as it has the higher priority; those that leave swap are as often
         on disk as they are many there. Its memory is the kernel's, charged to no cgroup
-        (``zs_malloc()`` without ``__GFP_ACCOUNT``).
+        (``zs_malloc()`` without ``__GFP_ACCOUNT``). Zswap's pages are charged
+        (:func:`~oomkit.model.domains.count_usage`), and when its pool is full the rest goes to disk
+        until a worker has made room (``zswap_check_limits()``, ``shrink_worker()``, 6.12).
         """
         if not self.zram_total:
             return
         total = self.swap_used()
         known = self.zram_used + self.disk_swap_used
         if total >= known:
-            self.zram_used += min(total - known, self.zram_total - self.zram_used)
+            if self.zswap_full:
+                written = ZSWAP_WRITTEN * (total - known)
+                self.zram_used = max(self.zram_used - written, self.zswap_accepts())
+            else:
+                self.zram_used += min(total - known, self.zram_total - self.zram_used)
         else:
             self.zram_used *= total / known
+        if self.zswap:
+            if self.zram_used > self.zram_total - 1.0:
+                self.zswap_full = True
+            elif self.zram_used <= self.zswap_accepts():
+                self.zswap_full = False
         self.disk_swap_used = max(total - self.zram_used, 0.0)
         held = self.zram_used * self.zram_cost
         self.free += self.zram_held - held
         self.zram_held = held
 
+    def zram_part(self, change: float) -> float:
+        """By how many pages zram's grow for each that what is in swap changes by."""
+        if change < 0.0:
+            return self.zram_share
+        return -ZSWAP_WRITTEN if self.zswap_full else float(self.zram_room)
+
+    def zswap_accepts(self) -> float:
+        """Down to so many pages a full pool of zswap is written to disk."""
+        return _ZSWAP_ACCEPTS * self.zram_total
+
     @property
     def zram_room(self) -> bool:
         """Whether what is swapped out goes to zram."""
-        return self.zram_total - self.zram_used >= 1.0
+        return not self.zswap_full and self.zram_total - self.zram_used >= 1.0
 
     @property
     def zram_share(self) -> float:
