@@ -1,11 +1,12 @@
-"""Processes held by a pidfd, so that a signal can't reach a later process of the same number."""
+"""Processes held by a pidfd, so that a signal can't reach a later one of that number; those of a cgroup."""
 
 import os
 import select
 
-from oomkit.host.procfs import GONE, read_single, stat_fields
+from oomkit.host.procfs import GONE, read_at, read_single, stat_fields
 
 TYPE_CHECKING = False
+
 if TYPE_CHECKING:
     import signal as _signal
 else:  # the public module brings enum, which a small daemon can't afford
@@ -147,3 +148,17 @@ def hurry(pid: int, proc: str = "/proc") -> None:
             os.setpriority(os.PRIO_PROCESS, int(tid), -20)
         except OSError:
             continue
+
+
+def pids_below(directory: str) -> list[int]:
+    """The processes of a cgroup and of those below it; what vanishes meanwhile is passed over."""
+    pids: list[int] = []
+    # A process of a pid namespace that we can't see is listed as 0.
+    for path, _, files in os.walk(directory):
+        if "cgroup.procs" in files:
+            try:
+                data = read_at(f"{path}/cgroup.procs")
+            except OSError:
+                continue  # removed meanwhile, or threaded
+            pids += [int(pid) for pid in data.split() if pid != b"0"]
+    return pids
