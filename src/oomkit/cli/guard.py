@@ -379,7 +379,7 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def _explain(policy: "Policy", settings: "Settings", pid: int | None) -> None:
-    from oomkit.guard.check import NoSuchProcessError, candidates_here, consider, first_here
+    from oomkit.guard.launch import NoSuchProcessError, candidates_here, consider, first_here
     from oomkit.policy.describe import explain, origin_words
     from oomkit.policy.doubts import doubts
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def install(*, act: bool, width: int) -> None:
     """Set the service up, see that it runs, and say how to see, arm and remove it."""
-    from oomkit.guard import selftest
     from oomkit.host.configuration import read_configuration
+    from oomkit.host.pidfd import kill_fault
     from oomkit.service import install as service
     from oomkit.service.machine_kind import machine_kind
 
@@ -29,7 +29,7 @@ def install(*, act: bool, width: int) -> None:
     others = [one for one in daemons if not one.name.startswith("oomkit")]
     try:
         plan = service.plan_install(machine_kind(), service.own_command(), act=act, daemons=others)
-        fault = selftest.fault()
+        fault = kill_fault()
         if fault:
             fail(f"self-test: {fault}")
         service.install(plan, run=service.run_command)

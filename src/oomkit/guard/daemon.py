@@ -5,17 +5,15 @@ import time
 
 from oomkit.guard import records
 from oomkit.guard.actions import Actions
-from oomkit.guard.event_loop import SIGHUP, EventLoop
+from oomkit.guard.event_loop import SIGHUP, EventLoop, IdleLoop, most_looks
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
-from oomkit.guard.idle_loop import IdleLoop, most_looks
 from oomkit.guard.killer import Killer
-from oomkit.guard.learning import Learning
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
+from oomkit.guard.own_program import Learning, Reload, Reloads
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.reload import Reload, Reloads
 from oomkit.guard.reporter import SAMPLED, Reporter
 from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oomkit.guard.config import Settings
-    from oomkit.guard.idle_loop import Poll
+    from oomkit.guard.event_loop import Poll
     from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading

@@ -8,8 +8,7 @@ from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_kills import KernelKills
 from oomkit.guard.messages import ERROR, WARNING, MessageWriter
 from oomkit.guard.records import CountedKillsRecord, KernelKillRecord, Origin, Record, WarnRecord
-from oomkit.guard.status import Status
-from oomkit.guard.writer import Writer
+from oomkit.guard.writer import Status, Writer
 from oomkit.host.self_protection import run_first
 from oomkit.policy.engine.conditions import NAMES
 

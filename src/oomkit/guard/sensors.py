@@ -3,11 +3,10 @@
 import re
 
 from oomkit.guard.cgroup_reader import Members
-from oomkit.guard.identity import CHANGE, Wanted, look_up_ancestry
+from oomkit.guard.identity import CHANGE, Users, Wanted, look_up_ancestry
 from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
-from oomkit.guard.users import Users
 from oomkit.policy.engine.conditions import WARN
 from oomkit.policy.engine.reading import left_kb
 from oomkit.policy.engine.supervisors import Supervisors

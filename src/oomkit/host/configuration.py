@@ -1,7 +1,7 @@
 """What of a machine's configuration a decision does not depend on, but its outcome does.
 
-Mounts of tmpfs, swap in zram, the kubelet's thresholds, settings of systemd's services and slices, which
-daemons guard memory already.
+Mounts of tmpfs, swap in zram, the kubelet's thresholds, settings of systemd's services and slices,
+which daemons guard memory already.
 """
 
 import glob
