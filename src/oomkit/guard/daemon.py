@@ -3,19 +3,26 @@
 import os
 import time
 
-from oomkit.guard import records
 from oomkit.guard.actions import Actions
 from oomkit.guard.event_loop import SIGHUP, EventLoop, IdleLoop, most_looks
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
 from oomkit.guard.killer import Killer
-from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
+from oomkit.guard.messages import NOTICE, WARNING, evidence
 from oomkit.guard.own_program import Learning, Reload, Reloads
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.reporter import SAMPLED, Reporter
-from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
+from oomkit.guard.records import Origin, StopRecord
+from oomkit.guard.reporter import (
+    SAMPLED,
+    Reporter,
+    report_error,
+    report_level,
+    report_reload,
+    report_start,
+)
+from oomkit.guard.reserve import FULL_TABLE, SHORT_OF_FILES, Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
@@ -215,7 +222,7 @@ class Daemon:
     def _install(self, plan: "Plan") -> None:
         """Take a plan to work with; what is under way goes on under it."""
         self._plan = plan
-        self._origin = records.Origin(plan.name, dry_run=self._settings.dry_run)
+        self._origin = Origin(plan.name, dry_run=self._settings.dry_run)
         with self._reserve:
             root = units_root(self._settings.places)
         self._sensors = Sensors(
@@ -284,15 +291,10 @@ class Daemon:
 
     def _report(self, look: "Assessment", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""
-        level, before = look.state.level, self._level
-        self._level = level
-        if level == WARN and before < WARN:
-            self._reporter.record(records.WarnRecord(self._origin, look.state))
-            self._reporter.line(WARNING, f"low memory: {evidence(look.state)}")
-            if self._plan.response.notify:
-                self._hooks.notify("Low memory", evidence(look.state))
-        elif level < WARN <= before:
-            self._reporter.line(NOTICE, "memory recovered")
+        before, self._level = self._level, look.state.level
+        became_low = report_level(self._reporter, self._origin, look.state, before)
+        if became_low and self._plan.response.notify:
+            self._hooks.notify("Low memory", evidence(look.state))
         if look.obstacle:
             self._reporter.repeat(NOTICE, f"low memory, but {look.obstacle}")
         self._reporter.kernel_kills()
@@ -334,8 +336,7 @@ class Daemon:
         self._sensors.warm.shed()
 
     def _complain(self, text: str) -> None:
-        if self._reporter.repeat(ERROR, text):
-            self._reporter.record(records.ErrorRecord(self._origin, text))
+        report_error(self._reporter, self._origin, text)
 
     def start(self) -> None:
         """Take up what another guard left, rehearse, and report the start."""
@@ -343,15 +344,10 @@ class Daemon:
         with self._reserve:
             self._actions.take_over()
         policy, mode = self._plan.name, "dry run" if self._settings.dry_run else "armed"
-        resumed, missing = len(self._actions.ongoing_acts), self._settings.missing
-        self._reporter.record(
-            records.StartRecord(self._origin, self._settings.source, missing, resumed)
-        )
-        self._reporter.line(NOTICE, f"started with policy {policy} ({mode})")
-        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH:
-            self._reporter.repeat(NOTICE, SHORT_OF_FILES)
-        for sentence in filter(None, (self._pending.doubt(), self._reserve.doubt(), *missing)):
-            self._reporter.line(WARNING, sentence)
+        report_start(
+            self._reporter, self._origin, self._settings, len(self._actions.ongoing_acts),
+            filter(None, (self._pending.doubt(), self._reserve.doubt(), *self._settings.missing)),
+        )  # fmt: skip
         self._manager.send(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
         with self._reserve:
             self._learning.begin()
@@ -393,24 +389,21 @@ class Daemon:
             with self._reserve:
                 self._reloads.begin()
         except OSError as error:
-            self._refuse(f"it can't be read: {error.strerror}")
+            self._end_reload(f"it can't be read: {error.strerror}")
 
     def _reloaded(self, reload: Reload) -> None:
         if reload.plan is None:
-            self._refuse(reload.fault)
+            self._end_reload(reload.fault)
             return
         old = self._sensors
         old.warm.forget()
         with self._reserve:
             self._install(reload.plan)
             old.close()
-        self._reporter.record(records.ReloadRecord(self._origin))
-        self._reporter.line(NOTICE, f"policy reloaded: {self._plan.name}")
-        self._manager.send(b"READY=1")
+        self._end_reload()
 
-    def _refuse(self, fault: str) -> None:
-        self._reporter.record(records.ReloadRecord(self._origin, fault))
-        self._reporter.line(ERROR, f"policy reload failed, keeping the old one: {fault}")
+    def _end_reload(self, fault: str = "") -> None:
+        report_reload(self._reporter, self._origin, fault)
         self._manager.send(b"READY=1")
 
     def close(self) -> None:
@@ -420,7 +413,7 @@ class Daemon:
         self._learning.close()
         self._actions.close()
         self._reporter.kernel_kills(final=True)
-        self._reporter.record(records.StopRecord(self._origin, len(self._actions.ongoing_acts)))
+        self._reporter.record(StopRecord(self._origin, len(self._actions.ongoing_acts)))
         self._reporter.line(NOTICE, "stopped")
         self._reporter.close()
         self._reserve.close()
