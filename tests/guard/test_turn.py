@@ -16,7 +16,6 @@ import pytest
 from oomkit.guard import daemon as module
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import (
-    BLIND_PAUSE_S,
     SAMPLE_S,
     Daemon,
 )
@@ -24,7 +23,7 @@ from oomkit.guard.event_loop import BOUNDED_LOOKS, LOOKS, EventLoop
 from oomkit.guard.messages import ERROR, NOTICE, WARNING
 from oomkit.guard.records import Record
 from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
-from oomkit.guard.sensors import COME_BACK_S, COOL_S, SAFETY_S
+from oomkit.guard.sensors import BLIND_PAUSE_S, COME_BACK_S, COOL_S, SAFETY_S
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.driver import ACTED, NOTHING, REFUSED, PolicyDriver
 from oomkit.policy.engine.plan import Plan

@@ -19,10 +19,11 @@ from oomkit.guard.reporter import (
     Reporter,
     report_error,
     report_level,
+    report_limits,
     report_reload,
     report_start,
 )
-from oomkit.guard.reserve import FULL_TABLE, SHORT_OF_FILES, Reserve
+from oomkit.guard.reserve import Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
-BLIND_PAUSE_S = 5.0
-"""Between two choices while not all processes can be looked at."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -101,7 +100,6 @@ class Daemon:
         self._reloads = Reloads(settings.compile_argv, clock)
         self._learning = Learning(settings.learn_argv, self.starts, self._reporter.line, clock)
         self._level = 0
-        self._blind_act_s = float("-inf")
         self._sampled_s = float("-inf")
         self._stopping = False
         self._taken_in = -1
@@ -177,7 +175,7 @@ class Daemon:
         if look is None or reading is None:
             self._complain("meminfo can't be read, so nothing can be decided")
             return 1.0
-        self._hold_back(look, reading)
+        self._sensors.hold_back(look, reading)
         if look.signals or look.choose or look.sizes or look.ease:
             self._perform(look)
         next_s = self._driver.decider.next_look_s(reading, psi_wakes=self._event_loop.by_pressure)
@@ -207,17 +205,10 @@ class Daemon:
     @property
     def is_idle(self) -> bool:
         """Nothing is under way, and nothing is kept for a shortage."""
-        return (
-            not (
-                self._actions.ongoing_acts
-                or self._actions.is_easing
-                or self._reloads.current is not None
-                or self._learning.current is not None
-                or self._hooks.busy()
-            )
-            and self._sensors.warm.is_cold
-            and self._reporter.are_written
-        )
+        acts = self._actions.ongoing_acts or self._actions.is_easing or self._hooks.busy()
+        reads = self._reloads.current is not None or self._learning.current is not None
+        waits = not self._sensors.warm.is_cold or not self._reporter.are_written
+        return not (acts or reads or waits)
 
     def _install(self, plan: "Plan") -> None:
         """Take a plan to work with; what is under way goes on under it."""
@@ -260,21 +251,12 @@ class Daemon:
         self._killer.draw_on(self._sensors.warm.pidfd_of)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
-    def _hold_back(self, look: "Assessment", reading: "Reading") -> None:
-        """Choose seldom where the one that fills memory may be one that can't be looked at."""
-        if look.choose and self._sensors.warm.is_blind:
-            look.choose = reading.t_s - self._blind_act_s >= BLIND_PAUSE_S
-            if not look.choose:
-                look.obstacle = (
-                    "not all processes can be looked at, and the last choice was just now"
-                )
-
     def _perform(self, look: "Assessment") -> None:
         """Do what a look called for, with room for all that takes to open."""
         with self._reserve:
             outcome = self._driver.perform(look)
         if outcome == ACTED and self._sensors.warm.is_blind:
-            self._blind_act_s = look.state.t_s
+            self._sensors.blind_act_s = look.state.t_s
         if outcome == NO_CANDIDATE:
             self._complain(f"no eligible process although {evidence(look.state)}")
         elif outcome == REFUSED:
@@ -309,16 +291,9 @@ class Daemon:
             self._hooks.collect()
         for text in self._hooks.failures():
             self._reporter.line(WARNING, text)
-        if self._sensors.sources.pressure_came_or_went():
-            if self._sensors.sources.sees_pressure:
-                self._reporter.line(NOTICE, "PSI is readable again")
-            else:
-                self._complain("PSI is no longer readable; pressure rules are ignored")
+        report_limits(self._reporter, self._origin, self._sensors)
         if self._sensors.warm.is_blind:
             self._reserve.bounded = True
-            self._reporter.repeat(WARNING, FULL_TABLE)
-        elif self._sensors.warm.short_of_files:
-            self._reporter.repeat(NOTICE, SHORT_OF_FILES)
         self._reserve.fill()
         self._event_loop.set_trigger()
         self._alive()
@@ -399,6 +374,7 @@ class Daemon:
         old.warm.forget()
         with self._reserve:
             self._install(reload.plan)
+            self._sensors.blind_act_s = old.blind_act_s
             old.close()
         self._end_reload()
 

@@ -17,7 +17,7 @@ from oomkit.guard.records import (
     StartRecord,
     WarnRecord,
 )
-from oomkit.guard.reserve import ENOUGH, SHORT_OF_FILES
+from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES
 from oomkit.guard.writer import Status, Writer
 from oomkit.host.self_protection import run_first
 from oomkit.policy.engine.conditions import NAMES, WARN
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from oomkit.guard.config import Settings
     from oomkit.guard.flight_recorder import FlightRecorder
+    from oomkit.guard.sensors import Sensors
     from oomkit.policy.engine.candidate import Candidate
     from oomkit.policy.engine.reading import Reading
     from oomkit.policy.engine.trigger import State
@@ -367,6 +368,20 @@ def report_level(reporter: Reporter, origin: Origin, state: "State", before: int
     elif state.level < WARN <= before:
         reporter.line(NOTICE, "memory recovered")
     return became_low
+
+
+def report_limits(reporter: Reporter, origin: Origin, sensors: "Sensors") -> None:
+    """Report what of this machine can't be read any more, and what can be again."""
+    if sensors.sources.pressure_came_or_went():
+        if sensors.sources.sees_pressure:
+            reporter.line(NOTICE, "PSI is readable again")
+        else:
+            fault = "PSI is no longer readable; pressure rules are ignored"
+            report_error(reporter, origin, fault)
+    if sensors.warm.is_blind:
+        reporter.repeat(WARNING, FULL_TABLE)
+    elif sensors.warm.short_of_files:
+        reporter.repeat(NOTICE, SHORT_OF_FILES)
 
 
 def report_error(reporter: Reporter, origin: Origin, text: str) -> None:
