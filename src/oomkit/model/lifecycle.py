@@ -237,9 +237,8 @@ class Lifecycle:
             return self._hold(proc, step)
         if step.verb == "work":
             proc.worked_s = 0.0
-            proc.step_total = proc.step_left = (
-                float("inf") if step.seconds is None else step.seconds * proc.scale()
-            )
+            seconds = float("inf") if step.seconds is None else step.seconds * proc.scale()
+            proc.step_total = proc.step_left = seconds
             return proc.step_left > 0.0
         if step.verb == "exit":
             self.exit(proc)
