@@ -4,7 +4,7 @@ import re
 from functools import cache, lru_cache
 
 from oomkit.errors import OomkitError
-from oomkit.kernel import changes_2_6, changes_3_4, changes_5_6, changes_7
+from oomkit.kernel import changes_2_6, changes_3_4, changes_5_7
 from oomkit.kernel.rules import Change, RuleSet
 from oomkit.kernel.vendors import VARIANTS, Variant
 from oomkit.records import Record, as_dict
@@ -12,8 +12,7 @@ from oomkit.records import Record, as_dict
 CHANGES: tuple[Change, ...] = (
     *changes_2_6.CHANGES,
     *changes_3_4.CHANGES,
-    *changes_5_6.CHANGES,
-    *changes_7.CHANGES,
+    *changes_5_7.CHANGES,
 )
 
 LAST_KNOWN = "7.3"

@@ -1,6 +1,7 @@
 """The machine of a run: its memory, what uses it, and its knobs."""
 
 from bisect import bisect_left
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from oomkit.errors import ModelError
@@ -143,9 +144,8 @@ class Machine:
             self.zram_cost += ZSWAP_ENTRY
         self.zram_used = self.zram_held = self.disk_swap_used = 0.0
         self.swap_total = (spec.swap_bytes + spec.zram_bytes) // PAGE
-        self.kswapd_awake = False
+        self.kswapd_awake = self.swap_full = False
         self.boost = 0.0
-        self.swap_full = False
         self.spares: bool | None = None
         self.cpus = spec.cpus
         worth = spec.cpus_worth
@@ -238,9 +238,8 @@ class Machine:
         ``set_max_huge_pages()``: those that are mapped stay.
         """
         wanted = float(self.knobs.get("nr_hugepages", 0) * HUGE_PAGE)
-        spare = (
-            max(self.free - self.watermarks.goal_pages - HUGE_PAGE, 0.0) // HUGE_PAGE * HUGE_PAGE
-        )
+        above = max(self.free - self.watermarks.goal_pages - HUGE_PAGE, 0.0)
+        spare = above // HUGE_PAGE * HUGE_PAGE
         wanted = max(min(wanted, self.hugetlb_total + spare), self.hugetlb_reserved)
         self.free -= wanted - self.hugetlb_total
         self.hugetlb_total = wanted
@@ -292,11 +291,9 @@ class Machine:
 
     def mms(self) -> list[Mm]:
         """Every address space in use, once."""
-        mms = self._mms
-        if mms is None:
-            seen = {proc.mm.mm_id: proc.mm for proc in self.procs}
-            mms = self._mms = list(seen.values())
-        return mms
+        if self._mms is None:
+            self._mms = list({proc.mm.mm_id: proc.mm for proc in self.procs}.values())
+        return self._mms
 
     def pools(self) -> list[Pool]:
         """Every pool that can hold pages."""
@@ -392,10 +389,9 @@ class Machine:
 
     def reclaim_mark(self) -> float:
         """Free memory up to which kswapd reclaims; while it sleeps, at which it is woken."""
-        watermarks = self.watermarks
         if self.kswapd_awake:
-            return watermarks.goal_pages + self.boost
-        return float(watermarks.wake_pages)
+            return self.watermarks.goal_pages + self.boost
+        return float(self.watermarks.wake_pages)
 
     def spares_used(self) -> bool:
         """Whether pages in no use can be reclaimed, so that those in use stay.
@@ -434,11 +430,10 @@ class Machine:
     def exit_pending(self, group: Group | None) -> bool:
         """Whether a process in a cgroup (None: anywhere) is exiting and will free memory."""
         for proc in self.procs:
-            if proc.state != "exiting":
-                continue
-            own = proc.mm.group
-            if group is None or (own is not None and group in own.ancestry):
-                return True
+            if proc.state == "exiting":
+                own = proc.mm.group
+                if group is None or (own is not None and group in own.ancestry):
+                    return True
         return False
 
     def add_process(self, proc: Proc) -> None:
@@ -456,7 +451,7 @@ class Machine:
     def remove_process(self, proc: Proc) -> None:
         """Remove a process that is gone; init becomes the parent of its children."""
         # Ids only grow, so the list is in their order.
-        del self.procs[bisect_left(self.procs, proc.pid, key=_pid)]
+        del self.procs[bisect_left(self.procs, proc.pid, key=attrgetter("pid"))]
         del self._by_pid[proc.pid]
         if proc.ppid != 1:
             del self._children[proc.ppid][proc.pid]
@@ -464,7 +459,3 @@ class Machine:
             child.ppid = 1
         self._mms = None
         self.stale = True
-
-
-def _pid(proc: Proc) -> int:
-    return proc.pid
