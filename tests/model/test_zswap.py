@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.model.accounting import lines
+from oomkit.model.compressed_swap import ZSWAP_ENTRY, ZSWAP_OVERHEAD
 from oomkit.model.domains import count_usage
 from oomkit.model.engine import Engine
-from oomkit.model.machine import ZSWAP_ENTRY, ZSWAP_OVERHEAD, Machine
+from oomkit.model.machine import Machine
 from oomkit.model.solve import Rates
 from oomkit.scenario.read import ScenarioError, read_scenario, scenario_from
 
@@ -34,13 +35,13 @@ class Watched:
         self._was_full = False
 
     def __call__(self, machine: Machine, rates: Rates) -> None:
-        self.most = max(self.most, machine.zram_used)
-        self.on_disk = max(self.on_disk, machine.disk_swap_used)
-        if machine.zswap_full and not self._was_full:
+        self.most = max(self.most, machine.compressed.used)
+        self.on_disk = max(self.on_disk, machine.compressed.on_disk)
+        if machine.compressed.full and not self._was_full:
             self.full += 1
         if self.full:
-            self.lowest_after_full = min(self.lowest_after_full, machine.zram_used)
-        self._was_full = machine.zswap_full
+            self.lowest_after_full = min(self.lowest_after_full, machine.compressed.used)
+        self._was_full = machine.compressed.full
 
 
 def played(
@@ -76,8 +77,8 @@ def test_meminfo_shows_the_pool_and_what_is_in_it() -> None:
     pool, pages = lines(engine.machine)
     assert pages / MB == pytest.approx(150.0, abs=1.0)
     assert pool == pytest.approx(pages * POOL)
-    assert engine.machine.zram_held == pytest.approx(pages * (POOL + ZSWAP_ENTRY))
-    assert engine.machine.disk_swap_used == pytest.approx(0.0, abs=1e-6)
+    assert engine.machine.compressed.held == pytest.approx(pages * (POOL + ZSWAP_ENTRY))
+    assert engine.machine.compressed.on_disk == pytest.approx(0.0, abs=1e-6)
     samples = engine.sampler.samples()
     assert samples.lines_mb["Zswapped"][-1] == pytest.approx(150.0, abs=1.0)
 
@@ -87,7 +88,7 @@ def test_its_pages_have_slots_on_the_disk() -> None:
     engine, _ = played(grows("250M"), HOLD, groups=(GROUP,))
     machine = engine.machine
     assert machine.swap_total == 1024 * MB
-    assert machine.swap_left() == pytest.approx(machine.swap_total - machine.zram_used)
+    assert machine.swap_left() == pytest.approx(machine.swap_total - machine.compressed.used)
 
 
 def test_a_cgroup_is_charged_for_it_from_5_19_on() -> None:
@@ -122,7 +123,7 @@ def test_a_full_pool_takes_pages_again_below_nine_tenths() -> None:
     """``accept_threshold_percent``: the worker writes a tenth of it to disk first."""
     engine, seen = played(grows("1500M"), HOLD, zswap_max_pool_percent=3)
     assert seen.full > 1
-    accepts = 0.9 * engine.machine.zram_total
+    accepts = 0.9 * engine.machine.compressed.total
     assert seen.lowest_after_full == pytest.approx(accepts, rel=0.01)
 
 
@@ -146,7 +147,7 @@ def test_what_fits_into_the_pool_costs_no_disk() -> None:
 def test_what_zswap_needs_and_does_not_go_with(machine: dict[str, Any], expected: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         played(HOLD, **machine)
-    assert caught.value.lines() == [f"scenario: machine.zswap: {expected}"]
+    assert caught.value.lines() == [f"scenario: machine.compressed.is_zswap: {expected}"]
 
 
 @settings(max_examples=15, deadline=None)
@@ -176,8 +177,11 @@ def test_memory_is_conserved(
         compression=compression,
         kernel=kernel,
     )
-    assert seen.most <= engine.machine.zram_total + 1.0
-    assert engine.machine.zram_used + engine.machine.disk_swap_used <= engine.machine.swap_total + 1
+    assert seen.most <= engine.machine.compressed.total + 1.0
+    assert (
+        engine.machine.compressed.used + engine.machine.compressed.on_disk
+        <= engine.machine.swap_total + 1
+    )
 
 
 def test_as_6_12_played_it() -> None:

@@ -104,11 +104,11 @@ def _swap(machine: Machine, rates: Rates) -> float:
             for group in pool.group.ancestry:
                 group_rates[group] = group_rates.get(group, 0.0) + change
     soonest = _time_to_swap_mark(machine.swap_total - used, rate, machine.swap_batch)
-    if machine.zram_room and rate > 0.0:
-        soonest = min(soonest, (machine.zram_total - machine.zram_used - 0.5) / rate)
-    if machine.zswap_full and rate != 0.0:
-        left = machine.zram_used - machine.zswap_accepts()
-        soonest = min(soonest, max(left, 0.5) / abs(rate * machine.zram_part(rate)))
+    if machine.compressed.has_room and rate > 0.0:
+        soonest = min(soonest, (machine.compressed.total - machine.compressed.used - 0.5) / rate)
+    if machine.compressed.full and rate != 0.0:
+        left = machine.compressed.used - machine.compressed.accepts()
+        soonest = min(soonest, max(left, 0.5) / abs(rate * machine.compressed.part(rate)))
     for group, group_rate in group_rates.items():
         left = group.swap_left()
         if left < _INFINITY:
@@ -197,7 +197,7 @@ def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
         if pool.group is not None and (flow := rates.flows.get(pool)) is not None:
             for group in pool.group.ancestry:
                 charged[group] += flow.net() + flow.dirtied - flow.cleaned
-    if machine.zswap_charged:
+    if machine.compressed.charged:
         _add_zswap(machine, rates, charged)
     for demand in rates.demands:
         proc = demand.proc
@@ -217,7 +217,7 @@ def _add_zswap(machine: Machine, rates: Rates, charged: dict[Group, float]) -> N
         change = flow.evict - flow.refault
         for group in pool.group.ancestry:
             if group.version == 2:
-                charged[group] += change * machine.zram_part(change) * machine.zram_cost
+                charged[group] += change * machine.compressed.part(change) * machine.compressed.cost
 
 
 def _dirty_pages(machine: Machine, rates: Rates) -> float:

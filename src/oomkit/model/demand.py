@@ -124,11 +124,11 @@ def refaults_of(machine: Machine, pool: Pool, rate: float, missing: float) -> Re
         missing: share of them that is not in memory.
     """
     pages = rate * missing
-    if pool.is_file or not machine.zram_used:
+    if pool.is_file or not machine.compressed.used:
         cpus = pages * (machine.map_s if pool.is_file else machine.swap_in_s)
     else:
-        share = machine.zram_share
-        cpus = pages * (share * machine.zram_in_s + (1.0 - share) * machine.swap_in_s)
+        share = machine.compressed.share
+        cpus = pages * (share * machine.compressed.in_s + (1.0 - share) * machine.swap_in_s)
         rate *= 1.0 - share
     first_read_io = reread_io = 0.0
     unread = min(pool.unread_share, missing)

@@ -123,7 +123,7 @@ def _read_from_swap(machine: Machine, demand: Demand) -> float:
     for pool, rate in demand.refaults:
         if not pool.is_file:
             pages += rate * reads_a_page(machine, pool, pool.missing_share)
-    return pages * (1.0 - machine.zram_share if machine.zram_used else 1.0)
+    return pages * (1.0 - machine.compressed.share if machine.compressed.used else 1.0)
 
 
 def _settle(limit: _Limit, queue: float) -> bool:

@@ -16,6 +16,7 @@ from oomkit.model.boot import (
     page_cost_s,
     rootfs_pages,
 )
+from oomkit.model.compressed_swap import CompressedSwap
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import HUGE_PAGE, PAGE, PROCESS_PAGES, Proc
 from oomkit.records import field_names
@@ -24,36 +25,6 @@ from oomkit.scenario.format import Scenario
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
-
-ZRAM_OUT_COST: Final = 3.34
-"""CPU time of swapping a page out to zram, in faults: found, unmapped, and compressed by lz4."""
-
-ZRAM_IN_COST: Final = 2.25
-"""The same of swapping one in. Both measured as those of oomkit.scenario.format.COSTS were."""
-
-ZRAM_OVERHEAD: Final = 0.018
-"""What a page takes beside what is left of it, in pages: lz4's tokens and zsmalloc's size classes.
-
-Measured there with pages of which a third is random: ``mem_used_total`` was 0.348 of
-``orig_data_size``.
-"""
-
-ZSWAP_OVERHEAD: Final = 0.032
-"""The same with lzo, zswap's default on Debian: Zswap was 0.365 of Zswapped in such a guest."""
-
-ZSWAP_WRITTEN: Final = 0.14
-"""Pages that zswap's worker writes to disk for each that its full pool refuses.
-
-A run of it ends after 16 pages that it may not write (``shrink_worker()``), which are all that it
-comes by for the first time (``shrink_memcg_cb()``). Measured in that guest, where a leak swapped:
-the pool stayed full for 3 s, then 3 MB/s of 15 left it.
-"""
-
-ZSWAP_ENTRY: Final = 0.0137
-"""Of a page, what zswap knows about each that it holds: 56 bytes (``struct zswap_entry``, 6.12)."""
-
-_ZSWAP_ACCEPTS: Final = 0.9
-"""A pool that was full takes pages again below this share (``accept_threshold_percent``)."""
 
 _FEW_PAGES: Final = 32.0
 """A batch of reclaim."""
@@ -75,17 +46,9 @@ class Machine:
         kernel: kernel memory in use besides page tables and processes.
         rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
-        zram_total: the part of it in compressed memory, used first; with zswap what its pool can
-            hold of it.
-        zswap: compressed memory is zswap's: its pages have slots on the disk, to which they can go.
-        zswap_full: its pool ran full and takes nothing until some of it was written to disk.
-        zswap_charged: what it takes is charged to cgroups.
+        compressed: the part of swap in compressed memory, used first.
         hugetlb_total: pages set aside as huge ones.
         hugetlb_reserved: of these, pages that are mapped.
-        zram_used: pages swapped out to it.
-        zram_held: pages that these take, compressed.
-        zram_cost: pages that one of them takes.
-        disk_swap_used: pages swapped out to disk.
         kswapd_awake: free memory fell to the low watermarks, and has not been above the high ones
             since.
         boost: by how many pages the watermarks are boosted.
@@ -101,8 +64,6 @@ class Machine:
         read_s: that one takes to be copied that is in memory.
         swap_out_s: that a page takes to be swapped out.
         swap_in_s: that a page takes to be swapped in.
-        zram_out_s: that a page takes to be swapped out to zram.
-        zram_in_s: that one takes to be swapped in from there.
         thp: there are transparent huge pages.
         procs: the processes, in the order in which they were created.
         files: page cache by file name.
@@ -133,16 +94,6 @@ class Machine:
             raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         self.kernel = float(kernel_pages(spec))
         self.rootfs = float(rootfs_pages(self.total))
-        overhead = ZSWAP_OVERHEAD if spec.zswap else ZRAM_OVERHEAD
-        self.zram_cost = 1.0 / spec.compression + overhead
-        self.zswap = spec.zswap
-        self.zswap_full = False
-        self.zswap_charged = spec.zswap and is_from(spec.kernel, "5.19")
-        self.zram_total = spec.zram_bytes // PAGE
-        if spec.zswap:
-            self.zram_total = int(self.total * spec.zswap_max_pool_percent // 100 / self.zram_cost)
-            self.zram_cost += ZSWAP_ENTRY
-        self.zram_used = self.zram_held = self.disk_swap_used = 0.0
         self.swap_total = (spec.swap_bytes + spec.zram_bytes) // PAGE
         self.kswapd_awake = self.swap_full = False
         self.boost = 0.0
@@ -158,8 +109,7 @@ class Machine:
         self.read_s = page_cost_s(spec, "read_bytes_s")
         self.swap_out_s = page_cost_s(spec, "swap_out_bytes_s")
         self.swap_in_s = page_cost_s(spec, "swap_in_bytes_s")
-        self.zram_out_s = ZRAM_OUT_COST / self.fault_pages_s
-        self.zram_in_s = ZRAM_IN_COST / self.fault_pages_s
+        self.compressed = CompressedSwap(spec, self.total, self.fault_pages_s)
         self.thp = spec.thp != "never"
         self.unmovable_pages = spec.unmovable_bytes / PAGE
         self.procs: list[Proc] = []
@@ -332,60 +282,13 @@ class Machine:
         return self.swap_total - self.swap_used()
 
     def settle_zram(self) -> None:
-        """Bring what zram holds up to date with what is in swap.
-
-        New pages go there first, as it has the higher priority; those that leave swap are as often
-        on disk as they are many there. Its memory is the kernel's, charged to no cgroup
-        (``zs_malloc()`` without ``__GFP_ACCOUNT``). Zswap's pages are charged
-        (:func:`~oomkit.model.domains.count_usage`), and when its pool is full the rest goes to disk
-        until a worker has made room (``zswap_check_limits()``, ``shrink_worker()``, 6.12).
-        """
-        if not self.zram_total:
-            return
-        total = self.swap_used()
-        known = self.zram_used + self.disk_swap_used
-        if total >= known:
-            if self.zswap_full:
-                written = ZSWAP_WRITTEN * (total - known)
-                self.zram_used = max(self.zram_used - written, self.zswap_accepts())
-            else:
-                self.zram_used += min(total - known, self.zram_total - self.zram_used)
-        else:
-            self.zram_used *= total / known
-        if self.zswap:
-            if self.zram_used > self.zram_total - 1.0:
-                self.zswap_full = True
-            elif self.zram_used <= self.zswap_accepts():
-                self.zswap_full = False
-        self.disk_swap_used = max(total - self.zram_used, 0.0)
-        held = self.zram_used * self.zram_cost
-        self.free += self.zram_held - held
-        self.zram_held = held
-
-    def zram_part(self, change: float) -> float:
-        """By how many pages zram's grow for each that what is in swap changes by."""
-        if change < 0.0:
-            return self.zram_share
-        return -ZSWAP_WRITTEN if self.zswap_full else float(self.zram_room)
-
-    def zswap_accepts(self) -> float:
-        """Down to so many pages a full pool of zswap is written to disk."""
-        return _ZSWAP_ACCEPTS * self.zram_total
-
-    @property
-    def zram_room(self) -> bool:
-        """Whether what is swapped out goes to zram."""
-        return not self.zswap_full and self.zram_total - self.zram_used >= 1.0
-
-    @property
-    def zram_share(self) -> float:
-        """Share of what is in swap that is in zram."""
-        known = self.zram_used + self.disk_swap_used
-        return self.zram_used / known if known > 0.0 else float(self.zram_total > 0)
+        """Bring compressed memory up to date with what is in swap."""
+        if self.compressed.total:
+            self.free += self.compressed.settle(self.swap_used())
 
     def swap_yield(self, anon_share: float) -> float:
         """What a reclaimed page frees, where such a share of them is swapped out."""
-        return 1.0 - anon_share * self.zram_cost if self.zram_room else 1.0
+        return 1.0 - anon_share * self.compressed.cost if self.compressed.has_room else 1.0
 
     def reclaim_mark(self) -> float:
         """Free memory up to which kswapd reclaims; while it sleeps, at which it is woken."""

@@ -4,11 +4,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
+from oomkit.model.compressed_swap import ZSWAP_WRITTEN
 from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_behind_swap, queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
 from oomkit.model.io_limits import hold_io, let_go
-from oomkit.model.machine import ZSWAP_WRITTEN, Machine
+from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
 from oomkit.model.pressure import Cpus, busy_cpus, pressure
 from oomkit.model.reclaim import Plan, distribute_reclaim
@@ -140,7 +141,9 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
 def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     """Give each task its CPUs; the second time without those that it waits for the disk."""
     out_s = (
-        machine.zram_out_s / machine.swap_yield(1.0) if machine.zram_room else machine.swap_out_s
+        machine.compressed.out_s / machine.swap_yield(1.0)
+        if machine.compressed.has_room
+        else machine.swap_out_s
     )
     wanted = 0.0
     for demand in rates.demands:
@@ -185,13 +188,13 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """Set how fast each task runs with the CPUs, the disk and the memory there are."""
-    to_disk = not machine.zram_room
+    to_disk = not machine.compressed.has_room
     swaps = False
     for demand in rates.demands:
         share = demand.domain.anon_share if to_disk else 0.0
         if share:
             demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s
-            if machine.zswap_full:
+            if machine.compressed.full:
                 demand.swap_io *= 1.0 + ZSWAP_WRITTEN
             swaps = True
     if swaps:
@@ -307,7 +310,7 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
         wanted = max(taken - released - evicted, 0.0)
         top.scan = wanted - distribute_reclaim(top.plan, wanted, flows)
         evicted += top.scan
-    if machine.zram_total:
+    if machine.compressed.total:
         evicted += _reclaim_for_zram(machine, rates)
     rates.free_rate = released + evicted - taken - rates.zram_rate
     for pool in machine.files.values():
@@ -319,7 +322,7 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
 def _charge_yield(machine: Machine, domain: Domain) -> float:
     """By how much a page that is reclaimed lowers a cgroup's charge."""
     group = domain.group
-    if not machine.zswap_charged or group is None or group.version != 2:
+    if not machine.compressed.charged or group is None or group.version != 2:
         return 1.0
     return machine.swap_yield(domain.anon_share)
 
@@ -345,7 +348,7 @@ def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
 def _zram_rate(machine: Machine, flows: PoolFlows) -> float:
     """Pages a second that zram takes, as :meth:`Machine.settle_zram` has it."""
     change = added(flow.evict - flow.refault for pool, flow in flows.items() if not pool.is_file)
-    return change * machine.zram_part(change) * machine.zram_cost
+    return change * machine.compressed.part(change) * machine.compressed.cost
 
 
 def _add_flows(demand: Demand, flows: PoolFlows) -> None:
