@@ -54,7 +54,9 @@ def write_back(
     busy = added(1.0 for d in demands if d.sync_io > 0.0 or d.async_io > 0.0)
     share = 1.0 / (1.0 + min(busy, 1.0))
     if machine.limits_io:
-        return _write_back_within(machine, writers, flows, share, throttled=throttled), throttled
+        return _write_back_within(
+            machine, writers, flows, share, dirty=dirty, throttled=throttled
+        ), throttled
     if dirty >= 1.0:
         for pool in machine.files.values():
             if pool.dirty > 0.0:
@@ -68,14 +70,20 @@ def write_back(
 
 
 def _write_back_within(
-    machine: Machine, writers: list[Demand], flows: PoolFlows, share: float, *, throttled: bool
+    machine: Machine,
+    writers: list[Demand],
+    flows: PoolFlows,
+    share: float,
+    *,
+    dirty: float,
+    throttled: bool,
 ) -> float:
     """The same where cgroups limit what is written of their files; each has flushers of its own.
 
     Returns:
         The flushers' share of the disk.
     """
-    files = [pool for pool in machine.files.values() if pool.dirty > 0.0]
+    files = [pool for pool in machine.files.values() if pool.dirty > 0.0 and dirty >= 1.0]
     total = share * machine.disk_pages_s
     limiters = [_limiter(pool) for pool in files]
     given = spread(total, [pool.dirty for pool in files], limiters)
