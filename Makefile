@@ -50,7 +50,7 @@ compiled: $(STAMP)  ## a wheel in which mypyc compiled model, rules, policies' e
 	rm -rf $(BUILD)/compiled && mkdir -p $(BUILD)/compiled
 	OOMKIT_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d $(BUILD)/compiled
 	$(BIN)/python -m zipfile -e $(BUILD)/compiled/*.whl $(BUILD)/compiled/lib
-	cd / && PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(abspath $(BIN))/python -c "import oomkit.model.solve as m; assert m.__file__.endswith('.so'), m"
+	cd / && PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(abspath $(BIN))/python -c "import oomkit.model.solve as m; assert m.__file__.endswith('.so'), m; import oomkit.klog.lines._needles"
 	test -s $(BUILD)/compiled/lib/oomkit/real/agent/oomkit-agent
 	PYTHONPATH=$(abspath $(BUILD))/compiled/lib $(BIN)/python -m pytest -n $(WORKERS) --reruns $(RERUNS) -m "not alone" tests/model tests/kernel tests/policy tests/klog tests/explain
 

@@ -4,9 +4,10 @@ The description is the README, as far as it can be read without its folder. A pa
 the text alone, so links and pictures that are paths of the source lead nowhere there: of pictures
 and links the words stay, with a link's path where it helps.
 
-With ``OOMKIT_COMPILE=1`` in the environment a wheel holds the modelled machine, the rules and the
-engine of policies that it asks, compiled by mypyc beside their source, and is of the platform and
-the version of Python that it was built for. It also holds the workload agent as a static program,
+With ``OOMKIT_COMPILE=1`` in the environment a wheel holds the modelled machine, the rules, the
+engine of policies that it asks and the reader of logs, compiled by mypyc beside their source, and
+what searches logs, written in C; it is of the platform and the version of Python that it was built
+for. It also holds the workload agent as a static program,
 built from its C sources by a C compiler or, with ``OOMKIT_AGENT_BY=zig``, by the ``ziglang`` wheel,
 which links musl.
 """
@@ -150,6 +151,9 @@ def compile_all(root: Path, made: Path) -> list[Path]:
         places.append(made / str(number))
         processes.append(context.Process(target=compile_modules, args=(paths, root, places[-1])))
         processes[-1].start()
+    places.append(made / "search")
+    processes.append(context.Process(target=compile_search, args=(root, places[-1])))
+    processes[-1].start()
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):
@@ -160,7 +164,6 @@ def compile_all(root: Path, made: Path) -> list[Path]:
 def compile_modules(paths: list[Path], root: Path, made: Path) -> None:
     """Compile modules below ``src``; what comes of them is put below ``made/lib``."""
     from mypyc.build import mypycify
-    from setuptools import Distribution
 
     # mypy takes paths, and where modules begin, from the folder it runs in.
     before = Path.cwd()
@@ -173,16 +176,40 @@ def compile_modules(paths: list[Path], root: Path, made: Path) -> None:
             [*options, *(str(path.relative_to(root)) for path in paths)],
             opt_level="2", debug_level="0", target_dir=str(made / "c"),
         )  # fmt: skip
-        distribution = Distribution(
-            {"name": "oomkit", "ext_modules": extensions, "package_dir": {"": "src"}}
-        )
-        command = distribution.get_command_obj("build_ext")
-        command.build_lib = str(made / "lib")
-        command.build_temp = str(made / "objects")
-        command.ensure_finalized()
-        command.run()
+        build_extensions(extensions, made)
     except SystemExit as error:
         # What mypy found wrong it has printed.
         sys.exit(f"it does not compile: {error}")
     finally:
         os.chdir(before)
+
+
+SEARCH = "oomkit.klog.lines._needles"
+"""The module in C that looks for words in logs."""
+
+
+def compile_search(root: Path, made: Path) -> None:
+    """Compile that module; it is put below ``made/lib``."""
+    from setuptools import Extension
+
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        source = f"src/{SEARCH.replace('.', '/')}.c"
+        build_extensions([Extension(SEARCH, [source], extra_compile_args=["-O3"])], made)
+    finally:
+        os.chdir(before)
+
+
+def build_extensions(extensions: list[Any], made: Path) -> None:
+    """Have a C compiler make shared objects below ``made/lib``."""
+    from setuptools import Distribution
+
+    distribution = Distribution(
+        {"name": "oomkit", "ext_modules": extensions, "package_dir": {"": "src"}}
+    )
+    command = distribution.get_command_obj("build_ext")
+    command.build_lib = str(made / "lib")
+    command.build_temp = str(made / "objects")
+    command.ensure_finalized()
+    command.run()

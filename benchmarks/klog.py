@@ -1,13 +1,15 @@
 """How fast logs are read: small ones, a big one beside grep, and reports beside OOMAnalyser.
 
-Usage: python benchmarks/klog.py [--mb 1000] [--reports 200] [--runs 5] [--first]
-                                [--oomanalyser CHECKOUT]
+Usage: python benchmarks/klog.py [--mb 1000] [--reports 200] [--runs 5] [--first] [--whole]
+                                [--build NAME=FOLDER]... [--oomanalyser CHECKOUT]
 
 The log is made of the real /var/log/messages lines and reports of tests/data, in a temporary
 directory; runs take turns. grep's output goes through a pipe: with /dev/null it would stop at its
 first match. CPU seconds are those of the whole process, start included; Python's modules are
 compiled beforehand, as they are where a package is installed. With --first (root) the runs come
 before everything else on the machine, so that seconds on the clock count where it is busy.
+With --build the whole command takes turns with that of other builds, each a folder that holds the
+package (build/compiled/lib); with --whole that is all that is run beside grep.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -136,16 +138,29 @@ def first_number(output: bytes) -> int:
 class Runs:
     """What is timed, under the names that are printed."""
 
-    def __init__(self, path: Path, bytecode: Path, reports: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        bytecode: Path,
+        reports: int,
+        builds: Sequence[tuple[str, Path]],
+        *,
+        whole: bool,
+    ) -> None:
         self._path = str(path)
         self._reports = reports
         self._env = dict(os.environ, PYTHONPYCACHEPREFIX=str(bytecode))
         self._env.pop("PYTHONDONTWRITEBYTECODE", None)
         self.by_name: dict[str, Callable[[], Cost]] = {"grep -c": self._grep}
-        for how in HOW:
-            self.by_name[how] = partial(self._read, how)
-        for options in COMMANDS:
-            self.by_name[" ".join(("explain", *options))] = partial(self._explain, options)
+        if whole:
+            self.by_name["explain"] = partial(self._explain, ())
+        else:
+            for how in HOW:
+                self.by_name[how] = partial(self._read, how)
+            for options in COMMANDS:
+                self.by_name[" ".join(("explain", *options))] = partial(self._explain, options)
+        for name, folder in builds:
+            self.by_name[f"explain, {name}"] = partial(self._explain, (), folder)
 
     def _grep(self) -> Cost:
         return self._cost(["grep", "-c", PATTERN, self._path], first_number)
@@ -153,13 +168,16 @@ class Runs:
     def _read(self, how: str) -> Cost:
         return self._cost([sys.executable, "-c", CHILD, self._path, how], first_number)
 
-    def _explain(self, options: tuple[str, ...]) -> Cost:
+    def _explain(self, options: tuple[str, ...], build: Path | None = None) -> Cost:
         command = [sys.executable, "-c", COMMAND, "explain", *options, self._path]
         lines = "--json" in options
-        return self._cost(command, (lambda o: o.count(b"\n")) if lines else reports_told)
+        return self._cost(command, (lambda o: o.count(b"\n")) if lines else reports_told, build)
 
-    def _cost(self, command: list[str], found: Callable[[bytes], int]) -> Cost:
-        return cost(command, self._env, lambda output: found(output) >= self._reports)
+    def _cost(
+        self, command: list[str], found: Callable[[bytes], int], build: Path | None = None
+    ) -> Cost:
+        env = self._env if build is None else self._env | {"PYTHONPATH": str(build.absolute())}
+        return cost(command, env, lambda output: found(output) >= self._reports)
 
 
 def reports_told(output: bytes) -> int:
@@ -167,11 +185,14 @@ def reports_told(output: bytes) -> int:
     return int(match[1]) if match else 0
 
 
-def beside_grep(megabytes: int, runs: int, reports: int) -> None:
+def beside_grep(
+    megabytes: int, runs: int, reports: int, builds: Sequence[tuple[str, Path]], *, whole: bool
+) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "messages"
-        timed_runs = Runs(path, Path(directory) / "bytecode", reports).by_name
-        for size in sorted({min(100, megabytes), megabytes}):
+        bytecode = Path(directory) / "bytecode"
+        timed_runs = Runs(path, bytecode, reports, builds, whole=whole).by_name
+        for size in [megabytes] if whole else sorted({min(100, megabytes), megabytes}):
             inside = make_log(path, size * 1_000_000, reports)
             for run in timed_runs.values():
                 run()  # brings the file into the page cache, and compiles the modules
@@ -289,18 +310,34 @@ def beside_oomanalyser(checkout: Path, runs: int) -> None:
         )
 
 
+def named_folder(text: str) -> tuple[str, Path]:
+    """A name and a folder that holds the package."""
+    name, _, folder = text.partition("=")
+    if not name or not (Path(folder) / "oomkit").is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: expected NAME=FOLDER, which holds oomkit")
+    return name, Path(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--mb", type=int, default=1000)
     parser.add_argument("--reports", type=int, default=200, help="in the log")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--first", action="store_true", help="before all others (root)")
+    parser.add_argument("--whole", action="store_true", help="beside grep only the whole command")
+    parser.add_argument(
+        "--build", action="append", default=[], type=named_folder, metavar="NAME=FOLDER",
+        help="another build of the package, whose whole command takes turns with this",
+    )  # fmt: skip
     parser.add_argument("--oomanalyser", type=Path, help="a checkout of OOMAnalyser")
     arguments = parser.parse_args()
     if arguments.first:
         run_first()
-    small_logs(arguments.runs + 2)
-    beside_grep(arguments.mb, arguments.runs, arguments.reports)
+    if not arguments.whole:
+        small_logs(arguments.runs + 2)
+    beside_grep(
+        arguments.mb, arguments.runs, arguments.reports, arguments.build, whole=arguments.whole
+    )
     if arguments.oomanalyser is not None:
         beside_oomanalyser(arguments.oomanalyser, arguments.runs)
 

@@ -16,7 +16,7 @@ from fuzz.harness import check_shown, fuzz
 with atheris.instrument_imports(include=["oomkit"]):
     from oomkit.errors import OomkitError
     from oomkit.explain.redact import Redactor
-    from oomkit.guard.json_line import encode
+    from oomkit.guard.journal import encode
     from oomkit.host.membership import container_of, parse_membership, unit_of
     from oomkit.kernel.cgroup_name import (
         find_memcg_path,

@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["oomkit.host", "oomkit.guard"]):
     from oomkit.guard.machine_reader import MachineReader
     from oomkit.guard.process_files import watched
     from oomkit.guard.process_sizes import ProcessSizes
-    from oomkit.guard.shmem import mapped_kb, shared_kb
+    from oomkit.guard.shared_memory import mapped_kb, shared_kb
     from oomkit.host.memcg_stat import parse_events, parse_memory_stat, parse_slabinfo
     from oomkit.host.scan import take_snapshot
     from oomkit.host.stat import parse_stat, parse_status

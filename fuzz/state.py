@@ -20,7 +20,7 @@ from fuzz.harness import fuzz
 
 with atheris.instrument_imports(include=["oomkit.guard"]):
     from oomkit.guard.config import read_boot_id
-    from oomkit.guard.json_line import encode
+    from oomkit.guard.journal import encode
     from oomkit.guard.ongoing_acts import resumed
     from oomkit.guard.pending_kills import PendingKills
 

@@ -92,8 +92,8 @@ _PHASES = {
 _SHARED = re.compile(r"\b(?:facts|tab): ")
 """Of a file whose tests ask what one guest, or one browser, holds: a fixture of that name."""
 _LONGEST = (
-    "test_installed.py", "test_node.py", "test_debian_package.py", "test_containers.py",
-    "test_systemd_unit.py", "test_soft_acts.py", "test_exec_delegated.py",
+    "test_installed.py", "test_node.py", "test_debian_package.py", "test_systemd_unit.py",
+    "test_containers.py", "test_soft_acts.py", "test_exec_delegated.py",
 )  # fmt: skip
 """Files that take longest: these begin first, so that no CPU waits at last."""
 

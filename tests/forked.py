@@ -32,6 +32,8 @@ _DRAWN = ("--html", "--svg", "--png")
 _THREADED = ("sweep", "top")
 """Parts of the names of modules that import Polars or Textual: these start threads, which a fork
 would not have."""
+_COMPILED = "oomkit.klog.lines.compiled"
+"""Cannot be imported where nothing was compiled."""
 _LENGTH = 4
 
 
@@ -205,7 +207,8 @@ def _preload() -> None:
 
     for found in pkgutil.walk_packages(oomkit.__path__, "oomkit."):
         name = found.name
-        if name != "oomkit.__main__" and not any(part in name for part in _THREADED):
+        threaded = any(part in name for part in _THREADED)
+        if name not in ("oomkit.__main__", _COMPILED) and not threaded:
             importlib.import_module(name)
     assert len(os.listdir("/proc/self/task")) == 1, "only the thread that forks would go on"
 

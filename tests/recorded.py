@@ -18,8 +18,7 @@ from oomkit.klog.records import Report
 from oomkit.render.layout import Terminal
 from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import report_object
-from oomkit.views.explain_report import explanation_report
-from oomkit.views.explain_summary import summary_of
+from oomkit.views.explain_report import explanation_report, summary_of
 from tests import recorded_texts
 from tests.klog.logs import LOGS, bytes_of, manifest, path_of
 

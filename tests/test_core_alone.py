@@ -73,7 +73,7 @@ before = set(sys.modules)
 for name in sys.argv[1:]:
     found = importlib.import_module(f"oomkit.{name}")
     for module in pkgutil.walk_packages(found.__path__, f"{found.__name__}."):
-        if not module.name.endswith((".accelerated", ".aho")):
+        if not module.name.endswith((".accelerated", ".aho", ".compiled")):
             importlib.import_module(module.name)
 added = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*added - sys.stdlib_module_names - {"__mp_main__"})

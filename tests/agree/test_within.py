@@ -2,7 +2,7 @@
 
 import pytest
 
-from oomkit.agree.many import from_within
+from oomkit.agree.compare import from_within
 from oomkit.model import play
 from oomkit.real.cgroup_limits import Host, confine
 from oomkit.scenario import scenario_from

@@ -10,9 +10,8 @@ from oomkit.explain.cgroup_names import innermost
 from oomkit.explain.explanation import kernel_faults
 from oomkit.explain.files import with_kernels
 from oomkit.explain.incidents import incidents, names
-from oomkit.explain.proximity import Reach, distance_s, nearness, seconds
+from oomkit.explain.proximity import Reach, distance_s, nearness, seconds, without_repeats
 from oomkit.explain.recurring import Row, Tables, every_text, tables
-from oomkit.explain.repeats import without_repeats
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.memory_records import Counter, Memory
 from oomkit.klog.records import (

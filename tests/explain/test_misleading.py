@@ -12,8 +12,7 @@ from oomkit.render.layout import Terminal
 from oomkit.render.terminal import plain_lines
 from oomkit.views.explain_json import incident_object, no_kill_object, report_object
 from oomkit.views.explain_page import page_text
-from oomkit.views.explain_report import explanation_report
-from oomkit.views.explain_summary import summary_of
+from oomkit.views.explain_report import explanation_report, summary_of
 
 LOGS = Path(__file__).parents[1] / "data" / "oom-logs" / "misleading"
 NAMES = sorted(path.stem for path in LOGS.glob("*.log"))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.explain import repeats
-from oomkit.explain.repeats import without_repeats
+from oomkit.explain import proximity
+from oomkit.explain.proximity import without_repeats
 from oomkit.klog.records import Killed, Report, Source
 
 pytestmark = pytest.mark.hermetic
@@ -36,7 +36,7 @@ def test_hosts_leave_out_none_that_may_be_the_same(reports: list[Report]) -> Non
     def of_all(places: dict[str, list[int]], _: str | None) -> list[int]:
         return sorted(i for found in places.values() for i in found)
 
-    with patch.object(repeats, "of_host", of_all):
+    with patch.object(proximity, "of_host", of_all):
         expected = without_repeats(reports)
     assert without_repeats(reports) == expected
 
@@ -44,6 +44,6 @@ def test_hosts_leave_out_none_that_may_be_the_same(reports: list[Report]) -> Non
 def test_reports_of_other_hosts_are_not_compared() -> None:
     """A fleet's containers die of the same limit with the same numbers."""
     reports = [report(i, f"web-{i}", 7, None) for i in range(300)]
-    with patch.object(repeats, "is_same", wraps=repeats.is_same) as compared:
+    with patch.object(proximity, "is_same", wraps=proximity.is_same) as compared:
         assert without_repeats(reports) == reports
     assert compared.call_count == 0

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from oomkit.guard import sharers
+from oomkit.guard import shared_memory
 from oomkit.guard.config import Places
-from oomkit.guard.identity import Wanted
+from oomkit.guard.identity import Users, Wanted
 from oomkit.guard.killer import Killer
 from oomkit.guard.process_files import ProcessFiles
 from oomkit.guard.recheck import Recheck
 from oomkit.guard.reserve import AMPLE, MIN, Reserve
-from oomkit.guard.sharers import Sharers
-from oomkit.guard.users import Users
+from oomkit.guard.shared_memory import Sharers
 from oomkit.host import procfs
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate, Ranked
@@ -86,7 +85,7 @@ def compared(monkeypatch: pytest.MonkeyPatch, memory: dict[int, int]) -> list[tu
             raise ProcessLookupError
         return 0 if memory[one] == memory[other] else 1 if memory[one] < memory[other] else 2
 
-    monkeypatch.setattr(sharers, "kcmp_memory", compare)
+    monkeypatch.setattr(shared_memory, "kcmp_memory", compare)
     return pairs
 
 
@@ -149,7 +148,7 @@ def test_where_comparing_is_refused_none_counts_as_compared(
     finder = Sharers()
     compared(monkeypatch, {1: 1, 2: 2})
     finder.mark(candidates([1, 2]))
-    monkeypatch.setattr(sharers, "kcmp_memory", refused)
+    monkeypatch.setattr(shared_memory, "kcmp_memory", refused)
     finder.mark(candidates([1, 2]))
     assert finder.compared == frozenset()
 

@@ -10,7 +10,7 @@ from oomkit.guard.config import Places
 from oomkit.guard.event_loop import EventLoop
 from oomkit.guard.exporter import listening
 from oomkit.guard.flight_recorder import FlightRecorder
-from oomkit.guard.identity import Wanted
+from oomkit.guard.identity import Users, Wanted
 from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_file import KernelFile
 from oomkit.guard.kernel_kills import KernelKills
@@ -19,8 +19,7 @@ from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.process_files import ProcessFiles
 from oomkit.guard.process_sizes import ProcessSizes
 from oomkit.guard.reserve import Reserve
-from oomkit.guard.status import Status
-from oomkit.guard.users import Users
+from oomkit.guard.writer import Status
 from oomkit.policy.engine.reading import Reading
 from tests.guard.made import Fds, Process
 
@@ -90,7 +89,7 @@ class TestNumber0:
         assert closed(recorder.close)
 
     def test_a_status_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("oomkit.guard.status.open_own", at_once)
+        monkeypatch.setattr("oomkit.guard.writer.open_own", at_once)
         status = Status(str(tmp_path / "status"))
         assert link_0().endswith("/status")
         status.write({"a": 1})

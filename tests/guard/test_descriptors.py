@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from oomkit.guard.config import Places
+from oomkit.guard.identity import Users
 from oomkit.guard.killer import Killer
 from oomkit.guard.recheck import Recheck
 from oomkit.guard.reserve import LIMIT, MIN, WANTED, Reserve
-from oomkit.guard.users import Users
 from oomkit.host.pidfd import start_ticks_of
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.candidate import Candidate

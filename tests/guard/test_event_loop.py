@@ -10,8 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from oomkit.guard.event_loop import EventLoop
-from oomkit.guard.idle_loop import IdleLoop
+from oomkit.guard.event_loop import EventLoop, IdleLoop
 from tests.guard.made import Fds
 
 pytestmark = pytest.mark.hermetic

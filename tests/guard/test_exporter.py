@@ -24,7 +24,7 @@ from oomkit.guard.exporter import (
     parse_listen,
     read_status,
 )
-from oomkit.guard.status import Status
+from oomkit.guard.writer import Status
 
 STATUS: dict[str, object] = {
     "pid": os.getpid(), "policy": "default", "dry_run": True, "level": 2, "wakeups": 7,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.daemon import BLIND_PAUSE_S
+from oomkit.guard.sensors import BLIND_PAUSE_S
 from tests.guard import full_table
 from tests.guard.arena import Arena
 from tests.guard.policies import BRISK, SOFT

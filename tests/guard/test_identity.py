@@ -8,8 +8,14 @@ import pytest
 
 from oomkit.guard import identity
 from oomkit.guard.config import Places
-from oomkit.guard.identity import Identity, Wanted, look_up_ancestry, membership_of, units_root
-from oomkit.guard.users import Users
+from oomkit.guard.identity import (
+    Identity,
+    Users,
+    Wanted,
+    look_up_ancestry,
+    membership_of,
+    units_root,
+)
 from oomkit.policy.engine.candidate import Candidate
 from tests.guard.made import Process
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import Daemon
-from oomkit.guard.idle_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
+from oomkit.guard.event_loop import BLIND_LOOKS, BOUNDED_LOOKS, LOOKS, TOLD_LOOKS, IdleLoop
 from oomkit.guard.launch import take_in_argv
 from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.reporter import Reporter

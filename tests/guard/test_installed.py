@@ -14,6 +14,7 @@ from oomkit.real.kernels import Bootable
 from tests.guard import actors
 from tests.guard.policies import BRISK
 from tests.real import systemd_guest
+from tests.real.guests import HANGS_S, boot
 from tests.real.played import needs_kernel
 
 HERE = Path(__file__).parent
@@ -128,6 +129,8 @@ def facts(
     """What one boot gave, in which all attacks are played; a test played again gets another."""
     attempt = getattr(request.node, "execution_count", 1)
     if attempt not in BOOTS:
+        # Forged arguments, shared memory and a number that is used again need CHECKPOINT_RESTORE,
+        # which User Mode Linux lacks.
         kernel = needs_kernel()
         systemd_guest.needs_systemd(*PROGRAMS)
         BOOTS[attempt] = ""
@@ -146,12 +149,12 @@ def output_of(kernel: Bootable, made: Path) -> str:
         modules=[Path(actors.__file__), HERE / "installed_stage.py", HERE / "installed_full.py"],
         texts={f"/var/drill/{name}": text for name, text in DRILL.items()},
     ))  # fmt: skip
-    output = systemd_guest.boot(kernel, made, mib=1500, own_clock=True)
+    output = boot(kernel, made, mib=1500, own_clock=True)
     made.unlink()
     return output
 
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(systemd_guest.HANGS_S)]
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(HANGS_S)]
 
 
 @pytest.mark.parametrize("attack", SPARED)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.guard.json_line import encode
+from oomkit.guard.journal import encode
 
 pytestmark = pytest.mark.hermetic
 

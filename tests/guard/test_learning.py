@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from oomkit.guard import launch
-from oomkit.guard.learning import LONGEST_S, Learning
 from oomkit.guard.messages import NOTICE, WARNING
+from oomkit.guard.own_program import LEARNING_S, Learning
 from oomkit.policy.engine.candidate import Start
 from oomkit.policy.engine.starts import Starts, to_values
 from tests.guard.made import Fds
@@ -92,7 +92,7 @@ def test_a_recording_that_takes_too_long_is_left() -> None:
     before = Fds()
     place = Place(*python("import time; time.sleep(600)"))
     place.learning.begin()
-    place.now += LONGEST_S
+    place.now += LEARNING_S
     place.learning.attend()
     assert place.learning.current is None
     assert place.lines == [(WARNING, COMPLAINT + "reading it took more than 120 s")]

@@ -17,7 +17,7 @@ from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_file import KernelFile
 from oomkit.guard.kernel_kills import KernelKills
 from oomkit.guard.pending_kills import PendingKills
-from oomkit.guard.status import Status
+from oomkit.guard.writer import Status
 from oomkit.history.store import Store, StoreError
 from tests.guard.arena import Arena
 from tests.guard.policies import SOFT

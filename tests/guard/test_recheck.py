@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from oomkit.guard.config import Places
-from oomkit.guard.identity import membership_of
+from oomkit.guard.identity import Users, membership_of
 from oomkit.guard.process_files import living_thread
 from oomkit.guard.process_sizes import ProcessSizes
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.shmem import mapped_kb
-from oomkit.guard.users import Users
+from oomkit.guard.shared_memory import mapped_kb
 from oomkit.host.pidfd import Held, start_ticks_of
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.victim import Chooser

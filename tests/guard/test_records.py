@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from oomkit.guard.act_record import ActRecord, SignalRecord
-from oomkit.guard.json_line import encode
+from oomkit.guard.journal import encode
 from oomkit.guard.records import (
     CountedKillsRecord,
     ErrorRecord,

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from oomkit.guard import own_program
-from oomkit.guard import reload as reload_module
-from oomkit.guard.reload import Reload
+from oomkit.guard import own_program as reload_module
+from oomkit.guard.own_program import Reload
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.plan import SCHEMA
 from oomkit.policy.read import find_policy

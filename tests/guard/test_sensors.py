@@ -595,7 +595,7 @@ def test_who_may_share_the_memory_of_a_choice_and_was_not_compared(
     made = sensors(machine)
     now = made.reading(5.0)
     assert now is not None
-    monkeypatch.setattr("oomkit.guard.sharers.kcmp_memory", lambda a, b: 1 if a < b else 2)
+    monkeypatch.setattr("oomkit.guard.shared_memory.kcmp_memory", lambda a, b: 1 if a < b else 2)
     found, _ = made.candidates(now, Growth(1.0))
     one = next(c for c in found if c.pid == 10)
     assert made.holding(one, 50.0) == [], "each was compared with each"

@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 
-from oomkit.guard import sharers
+from oomkit.guard import shared_memory
 from oomkit.guard.config import Places
-from oomkit.guard.sharers import Sharers, sharers_of
-from oomkit.guard.shmem import SoleMemory, kernel_device, mapped_kb, shared_kb, unnamed_files_kb
+from oomkit.guard.shared_memory import (
+    Sharers,
+    SoleMemory,
+    kernel_device,
+    mapped_kb,
+    shared_kb,
+    sharers_of,
+    unnamed_files_kb,
+)
 from oomkit.guard.tmpfs import Tmpfs, WriteCounters
 from oomkit.policy.engine.candidate import Candidate
 from tests.guard.made import Fds, Process
@@ -372,7 +379,7 @@ def ids(top: list[Candidate]) -> dict[int, int | None]:
 def test_those_with_one_address_space_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     order = {10: 5, 11: 3, 12: 5, 13: 9, 14: 5}
-    monkeypatch.setattr(sharers, "kcmp_memory", kcmp(order, asked))
+    monkeypatch.setattr(shared_memory, "kcmp_memory", kcmp(order, asked))
     made = Sharers()
     top = marked(10, 11, 12, 13, 14)
     made.mark(top)
@@ -401,7 +408,9 @@ def test_in_the_order_of_before_one_comparison_for_each_will_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(sharers, "kcmp_memory", kcmp({pid: -pid for pid in range(10, 42)}, asked))
+    monkeypatch.setattr(
+        shared_memory, "kcmp_memory", kcmp({pid: -pid for pid in range(10, 42)}, asked)
+    )
     made = Sharers()
     made.mark(marked(*(10 + 7 * n % 32 for n in range(32))))
     assert len(asked) > 31
@@ -412,7 +421,7 @@ def test_in_the_order_of_before_one_comparison_for_each_will_do(
 
 def test_who_has_no_memory_is_compared_with_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(sharers, "kcmp_memory", kcmp({10: 5, 11: 5, 12: 5, 13: 5}, asked))
+    monkeypatch.setattr(shared_memory, "kcmp_memory", kcmp({10: 5, 11: 5, 12: 5, 13: 5}, asked))
     top = [
         Candidate(10, 1, 1, "x"), Candidate(11, 1, 1, "k", anon_kb=5.0, kthread=True),
         Candidate(12, 1, 1, "x", swap_kb=1.0), Candidate(13, 1, 1, "x", anon_kb=1.0),
@@ -427,7 +436,7 @@ def test_who_has_no_memory_is_compared_with_nobody(monkeypatch: pytest.MonkeyPat
 
 def test_who_exits_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(sharers, "kcmp_memory", kcmp({10: 5, 12: 5}, asked))
+    monkeypatch.setattr(shared_memory, "kcmp_memory", kcmp({10: 5, 12: 5}, asked))
     made = Sharers()
     top = marked(10, 11, 12)
     made.mark(top)
@@ -439,7 +448,7 @@ def test_where_the_kernel_refuses_no_sharing_is_known(monkeypatch: pytest.Monkey
     def refused(_one: int, _other: int) -> int:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(sharers, "kcmp_memory", refused)
+    monkeypatch.setattr(shared_memory, "kcmp_memory", refused)
     made, top = Sharers(), marked(10, 11)
     top[0].mm_id = 7
     made.mark(top)
@@ -459,7 +468,7 @@ def test_where_one_after_the_other_exits_each_pair_is_compared(
             raise ProcessLookupError(errno.ESRCH, "No such process")
         return compare(one, other)
 
-    monkeypatch.setattr(sharers, "kcmp_memory", unlucky)
+    monkeypatch.setattr(shared_memory, "kcmp_memory", unlucky)
     made, top = Sharers(), marked(10, 11, 12, 13)
     made.mark(top)
     assert len(tries) == 4
@@ -479,7 +488,7 @@ def test_sharers_of_one_are_asked_for_by_number(
     stranger.thread(17)
     stranger.set(state="Z")
     order = {10: 5, 11: 5, 12: 6, 14: 0, 15: 5, 16: 0, 17: 6}
-    monkeypatch.setattr(sharers, "kcmp_memory", kcmp(order, []))
+    monkeypatch.setattr(shared_memory, "kcmp_memory", kcmp(order, []))
     assert sharers_of(10, [10, 11, 12, 13, 14, 16, 99], str(tmp_path)) == [11, 14]
     assert sharers_of(99, [10], str(tmp_path)) == []
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from oomkit.guard import launch
-from oomkit.guard.check import NoSuchProcessError, candidates_here, consider
 from oomkit.guard.compile import plan_for_here
 from oomkit.guard.config import Places, Settings, to_plain
 from oomkit.guard.launch import (
     LaunchError,
+    NoSuchProcessError,
+    candidates_here,
     clean_environ,
     compile_argv,
+    consider,
     exec_daemon,
     files_are_bounded,
     missing_here,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.status import Status
+from oomkit.guard.writer import Status
 
 pytestmark = pytest.mark.hermetic
 

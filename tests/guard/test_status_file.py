@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.status import Status
+from oomkit.guard.writer import Status
 from tests.guard.made import Fds
 
 pytestmark = pytest.mark.hermetic

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import oomkit
-from oomkit.guard.strip import drop_annotations, stripped
+from oomkit.guard.bootstrap import drop_annotations, stripped
 
 SOURCE = '''
 """Of a module."""
@@ -43,7 +43,7 @@ import sys
 sys.path.insert(0, {path!r})
 from oomkit.guard import strip
 strip.strip_imports()
-import oomkit.guard.config, oomkit.guard.daemon, oomkit.guard.selftest, oomkit.policy.engine.decider
+import oomkit.guard.config, oomkit.guard.daemon, oomkit.host.pidfd, oomkit.policy.engine.decider
 import gc, json
 strip.drop_annotations(gc.get_objects())
 function = type(lambda: None)
@@ -117,7 +117,7 @@ def test_who_looks_for_a_defect_sees_lines(tmp_path: Path) -> None:
 CHOSEN = """
 import sys
 sys.path[:0] = [{path!r}, {folder!r}]
-from oomkit.guard.strip import only_python
+from oomkit.guard.bootstrap import only_python
 only_python({folder!r} + "/tiny")
 import array, tiny.sums, tiny.deep.rest
 print(tiny.sums.MADE_OF, tiny.deep.rest.MADE_OF, array.__name__)

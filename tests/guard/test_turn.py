@@ -16,16 +16,14 @@ import pytest
 from oomkit.guard import daemon as module
 from oomkit.guard.config import Places, Settings
 from oomkit.guard.daemon import (
-    BLIND_PAUSE_S,
     SAMPLE_S,
     Daemon,
 )
-from oomkit.guard.event_loop import EventLoop
-from oomkit.guard.idle_loop import BOUNDED_LOOKS, LOOKS
+from oomkit.guard.event_loop import BOUNDED_LOOKS, LOOKS, EventLoop
 from oomkit.guard.messages import ERROR, NOTICE, WARNING
 from oomkit.guard.records import Record
 from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
-from oomkit.guard.sensors import COME_BACK_S, COOL_S, SAFETY_S
+from oomkit.guard.sensors import BLIND_PAUSE_S, COME_BACK_S, COOL_S, SAFETY_S
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.engine.driver import ACTED, NOTHING, REFUSED, PolicyDriver
 from oomkit.policy.engine.plan import Plan
@@ -663,7 +661,7 @@ reloads: list[Reloading] = []
 @pytest.fixture
 def reloading(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Reloading]]:
     reloads.clear()
-    monkeypatch.setattr("oomkit.guard.reload.Reload", Reloading)
+    monkeypatch.setattr("oomkit.guard.own_program.Reload", Reloading)
     yield reloads
     for one in reloads:
         os.close(one.fd)
@@ -826,7 +824,7 @@ def test_a_reader_that_cant_be_started_is_said(
     def none(*_: object) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("oomkit.guard.reload.Reload", none)
+    monkeypatch.setattr("oomkit.guard.own_program.Reload", none)
     guard = machine.guard(compile_argv=("/compile",))
     Running(guard, monkeypatch).run(1, None)
     assert (

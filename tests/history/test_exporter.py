@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from oomkit.guard.status import Status
+from oomkit.guard.writer import Status
 from oomkit.history import exporter
 from oomkit.history.exporter import OTHER, Book, ContainerCollector, Kills
 from oomkit.host.cgroups import Hierarchy

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oomkit.guard.journal import Journal
-from oomkit.guard.json_line import encode
+from oomkit.guard.journal import Journal, encode
 from oomkit.history.import_journal import take_in
 from oomkit.history.store import Imported, Store, StoreError
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from oomkit.host import libc
-from oomkit.host.cgroup_kill import pids_below
 from oomkit.host.libc import process_mrelease
 from oomkit.host.membership import container_of, manager_root, unit_of
-from oomkit.host.pidfd import Held, start_ticks_of
+from oomkit.host.pidfd import Held, pids_below, start_ticks_of
 from oomkit.host.psi_trigger import Trigger
 from oomkit.host.sdnotify import ServiceManager
 

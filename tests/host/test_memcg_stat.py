@@ -8,14 +8,15 @@ import pytest
 from oomkit.host.cgroups import Hierarchy
 from oomkit.host.memcg_stat import (
     Slab,
+    mounts_in_memory,
     oomd_kills,
     parse_memory_stat,
     parse_slabinfo,
     read_memcg_stat,
     read_memcg_stats,
     read_slabs,
+    tmpfs_of,
 )
-from oomkit.host.tmpfs_mounts import mounts_in_memory, tmpfs_of
 from tests.host.fake import memcg_v1, memcg_v2, write
 
 V1 = b"""\

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.host.units import Unit, parse_units, read_units
+from oomkit.host.configuration import Unit, parse_units, read_units
 
 SHOWN = """\
 Restart=no

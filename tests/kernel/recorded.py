@@ -16,8 +16,7 @@ from oomkit.kernel.alloc import decide
 from oomkit.kernel.badness import oom_score, score_control
 from oomkit.kernel.changes_2_6 import CHANGES as FIRST
 from oomkit.kernel.changes_3_4 import CHANGES as SECOND
-from oomkit.kernel.changes_5_6 import CHANGES as THIRD
-from oomkit.kernel.changes_7 import CHANGES as FOURTH
+from oomkit.kernel.changes_5_7 import CHANGES as THIRD
 from oomkit.kernel.constraint import control_for
 from oomkit.kernel.counterfactual import counterfactuals
 from oomkit.kernel.counters import counting_error, counting_note, percpu_batch, uncounted_pages
@@ -213,7 +212,7 @@ def decided(name: str) -> str:
 def rule_table() -> str:
     """Every rule set, and each stable release around those that brought a change."""
     lines = [f"{row.rules.name} {_plain(row.rules)}" for row in history()]
-    for change in (*FIRST, *SECOND, *THIRD, *FOURTH):
+    for change in (*FIRST, *SECOND, *THIRD):
         lines.append(f"change {_plain(change)}")
         for branch, sublevel in change.backports:
             found = [f"{branch}.{n} {rules_for(f'{branch}.{n}').name}"

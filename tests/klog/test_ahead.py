@@ -190,7 +190,12 @@ def test_one_of_the_searchers_is_the_reader(
     size = cut_log.stat().st_size
     with open_log(str(cut_log)) as log:
         assert log.plain is not None
-        search = Search(log.plain.fileno(), needles.NEEDLES, needles.is_worth, size // 4 + 1)
+        search = Search(
+            log.plain.fileno(),
+            needles.NEEDLES,
+            needles.is_worth,
+            size // (4 * ahead.PIECE_SEGMENTS) + 1,
+        )
         made = Ahead(search, log, size, searchers)
         try:
             assert len(begun) == forks

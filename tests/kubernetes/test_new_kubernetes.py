@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.kubernetes import policy, quantity
+from oomkit.kubernetes import documents, policy
 from oomkit.kubernetes.rules import Kubelet, Threshold
 from oomkit.policy.read import read_policy
 from oomkit.scenario.format import Cgroup, Scenario, Step, Task
@@ -183,7 +183,7 @@ def test_each_fault_is_one_line_and_the_rest_is_read(tmp_path: Path) -> None:
     assert [line.removeprefix("oomkit: m.yaml: ") for line in lines] == [
         f"document 4 (Widget w): kind: left out, as only {KINDS} and List start pods here",
         "document 5 (Pod free): no memory limit: container c",
-        f"document 1 (Pod typo): {where}.limits.memory: expected {quantity.MEMORY}, not '1Gb'",
+        f"document 1 (Pod typo): {where}.limits.memory: expected {documents.MEMORY}, not '1Gb'",
         f"document 2 (Pod more): {where}.requests.memory: {most}, not '2Gi'",
         "document 3: line 10: expected YAML: did not find expected node content",
         "document 6: expected an object with a kind",

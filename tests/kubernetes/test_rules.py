@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oomkit.kubernetes import rules
-from oomkit.kubernetes.pod import NODE_CRITICAL, Container, Pod, Resources
-from oomkit.kubernetes.quantity import cpus, memory
-from oomkit.kubernetes.rules import Kubelet
+from oomkit.kubernetes.documents import cpus, memory
+from oomkit.kubernetes.rules import NODE_CRITICAL, Container, Kubelet, Pod, Resources
 
 MIB, GIB = 2**20, 2**30
 

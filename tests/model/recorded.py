@@ -56,6 +56,7 @@ def _told(run: Run) -> Iterator[str]:
     yield from run.log[:120]
     samples = msgspec.to_builtins(run.samples)
     tasks = samples.pop("tasks")
+    samples.update(samples.pop("lines_mb", {}))
     count = len(samples["t_s"])
     chosen = sorted({round(i * (count - 1) / (SAMPLES - 1)) for i in range(SAMPLES)})
     yield _line("samples", count)

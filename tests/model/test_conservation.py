@@ -153,3 +153,23 @@ def test_the_seed_moves_only_what_is_declared_random() -> None:
     raw["task"][0]["jitter"] = "2s"
     random = scenario_from(raw)
     assert to_json(play(random, seed=1)) != to_json(play(random, seed=2))
+
+
+def test_what_comes_back_into_a_shared_pool_that_ends_is_not_lost() -> None:
+    """The last sharer writes to its last shared page while others of it are swapped in."""
+    steps = [
+        {"touch": "50M", "rate": "100M/s"},
+        {"work": "1s"},
+        {"free": "1M"},
+        {"touch": "50M", "rate": "100M/s"},
+        {"fork": 1},
+        {"work": "1s"},
+    ]
+    machine = {"ram": "256M", "swap": "512M", "disk": "20M/s", "cpus": 4, "kernel": "5.10"}
+    raw = {
+        "name": "x",
+        "duration": "60s",
+        "machine": machine,
+        "task": [{"name": "t", "steps": steps}],
+    }
+    Engine(scenario_from(raw), seed=0, sample_s=0.5, audit=True).run()

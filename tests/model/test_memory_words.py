@@ -171,8 +171,8 @@ def test_zram_takes_memory_and_no_disk() -> None:
     machine = machine_at_end(*tasks, machine={**ZRAM, "disk": "1M/s"})
     used = machine.swap_used()
     assert 20 * MB < used < 200 * MB
-    assert machine.zram_used == pytest.approx(used)
-    assert machine.zram_held == pytest.approx(used * COST)
+    assert machine.compressed.used == pytest.approx(used)
+    assert machine.compressed.held == pytest.approx(used * COST)
     # 500 MB as fast as without swap, although the disk would have taken a minute.
     assert machine.now == pytest.approx(5.0, abs=0.3)
     taken = 500 * MB - used + used * COST
@@ -197,21 +197,21 @@ def test_a_leak_grows_by_what_zram_saves() -> None:
 def test_the_disk_is_swapped_to_when_zram_is_full() -> None:
     engine = Engine(
         scenario(LEAK, machine={**ZRAM, "swap": "100M"}), seed=0, sample_s=1.0, audit=True,
-        watch=lambda machine, _: seen.append((machine.zram_used, machine.disk_swap_used)),
+        watch=lambda machine, _: seen.append((machine.compressed.used, machine.compressed.on_disk)),
     )  # fmt: skip
     seen: list[tuple[float, float]] = []
     engine.run()
     assert max(zram for zram, _ in seen) == pytest.approx(200 * MB, abs=2.0)
     assert max(disk for _, disk in seen) == pytest.approx(100 * MB, abs=260.0)
     assert all(disk < 1.0 for zram, disk in seen if 0.0 < zram < 199 * MB and not engine.oom.log())
-    assert engine.machine.zram_held == pytest.approx(0.0, abs=1e-6)
+    assert engine.machine.compressed.held == pytest.approx(0.0, abs=1e-6)
 
 
 def test_what_leaves_swap_gives_zrams_memory_back() -> None:
     steps = [{"touch": "450M", "rate": "200M/s"}, {"hold": "2s"}, {"free": "all"}, HOLD]
     machine = machine_at_end({"name": "t", "steps": steps}, machine=ZRAM)
     empty = machine_at_end({"name": "t", "steps": [HOLD]}, machine=ZRAM)
-    assert (machine.swap_used(), machine.zram_held) == (0.0, 0.0)
+    assert (machine.swap_used(), machine.compressed.held) == (0.0, 0.0)
     assert machine.free == pytest.approx(empty.free, abs=1.0)
 
 

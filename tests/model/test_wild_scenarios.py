@@ -64,6 +64,7 @@ PLAIN: dict[str, st.SearchStrategy[Any]] = {
     "cgroup": st.sampled_from(GROUPS),
     "role": st.sampled_from(["innocent", "culprit", "protected"]),
     "loops": st.integers(1, 3),
+    "thp": st.sampled_from(["madvise", "never"]),
     "restart": st.just("1s"),
     "shares_mm_with": st.sampled_from(TASKS),
 }
@@ -89,6 +90,11 @@ GROUP = st.fixed_dictionaries(
         "oom_group": st.booleans(),
         "oom_kill_disable": st.booleans(),
     },
+)
+IO = st.sampled_from(["4K/s", "1M/s", "100G/s"])
+LIMITED_IO = st.fixed_dictionaries(
+    {"io_max": st.fixed_dictionaries({}, optional={"rbps": IO, "wbps": IO})},
+    optional={"max": SIZE, "high": SIZE},
 )
 FLAG = st.integers(0, 1)
 VM = st.fixed_dictionaries(
@@ -142,7 +148,7 @@ MACHINE = st.fixed_dictionaries(
         "reserved": st.sampled_from([0, "8M", "900T"]),
         "kernel_memory": st.sampled_from([0, "8M"]),
         "programs": SIZE,
-        "thp": st.booleans(),
+        "thp": st.sampled_from([True, False, "madvise"]),
         "hz": st.sampled_from([100, 1000]),
     },
 )
@@ -163,7 +169,7 @@ def wild(draw: Any) -> dict[str, Any]:
         "machine": draw(MACHINE),
         "vm": draw(VM),
         "task": named,
-        "cgroup": [{"name": name, **draw(GROUP)} for name in GROUPS],
+        "cgroup": [{"name": name, **draw(st.one_of(GROUP, LIMITED_IO))} for name in GROUPS],
         "at": draw(st.lists(AT, max_size=2)),
     }
 

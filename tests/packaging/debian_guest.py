@@ -13,8 +13,6 @@ import pytest
 
 from oomkit.real import packages
 from oomkit.real.initramfs import Archive
-from oomkit.real.kernels import Bootable
-from tests.real import systemd_guest
 
 SUITES = ("bookworm", "trixie")
 CONTAINERS = (
@@ -148,11 +146,6 @@ def image(root: Path, check: Path, files: dict[str, tuple[int, bytes]]) -> bytes
     for path, (mode, data) in every.items():
         archive.add(path.lstrip("/"), 0o100000 | mode, data)
     return archive.close()
-
-
-def boot(kernel: Bootable, made: Path, *, mib: int = 1500) -> str:
-    """What the guest writes to its serial line until it powers off."""
-    return systemd_guest.boot(kernel, made, mib=mib)
 
 
 def facts(output: str) -> dict[str, Any]:

@@ -12,8 +12,7 @@ import pytest
 from oomkit.real.initramfs import load_order
 from tests.packaging import debian_guest
 from tests.packaging.containers_check import BIG_MIB, LIMIT_MIB
-from tests.real.played import needs_kernel
-from tests.real.systemd_guest import HANGS_S
+from tests.real.guests import HANGS_S, boot, needs_guest
 
 HERE = Path(__file__).parent
 MIB = 2**20
@@ -21,7 +20,7 @@ MIB = 2**20
 
 @pytest.fixture(scope="module")
 def facts(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    kernel = needs_kernel("6.12")
+    kernel = needs_guest("6.12")
     assert kernel.modules is not None
     root = debian_guest.root_file_system("trixie", debian_guest.CONTAINERS)
     modules = load_order(kernel.modules, ("overlay",))
@@ -34,7 +33,7 @@ def facts(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         **{f"/modules/{i}-{n}.ko": (0o644, data) for i, (n, data) in enumerate(modules)},
     }))  # fmt: skip
     os.unlink(installed)
-    output = debian_guest.boot(kernel, made, mib=3000)
+    output = boot(kernel, made, mib=3000)
     os.unlink(made)
     found = debian_guest.facts(output)
     assert "error" not in found, found["error"]

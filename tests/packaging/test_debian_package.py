@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.packaging import debian_guest
-from tests.real.played import needs_kernel
-from tests.real.systemd_guest import HANGS_S
+from tests.real.guests import HANGS_S, boot, needs_guest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -71,7 +70,7 @@ def test_it_is_installed_upgraded_removed_and_purged(
 
     Afterwards the single file makes itself a service there, and leaves nothing either.
     """
-    kernel = needs_kernel("6.12")
+    kernel = needs_guest("6.12")
     root = debian_guest.root_file_system(suite)
     made = tmp_path / "initrd"
     tests = ROOT / "contrib/debian/tests"
@@ -84,7 +83,7 @@ def test_it_is_installed_upgraded_removed_and_purged(
         # What a minimal system leaves out of packages is looked at here.
         "/etc/dpkg/dpkg.cfg.d/all": (0o644, b"path-include=/usr/share/doc/oomkit/*\n"),
     }))  # fmt: skip
-    output = debian_guest.boot(kernel, made)
+    output = boot(kernel, made, mib=1500)
     os.unlink(made)
     facts = debian_guest.facts(output)
     for step in (

@@ -17,8 +17,8 @@ import oomkit
 from oomkit.real.initramfs import load_order
 from tests.packaging import debian_guest
 from tests.packaging.control_plane import built
+from tests.real.guests import HANGS_S, boot
 from tests.real.played import needs_kernel
-from tests.real.systemd_guest import HANGS_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -71,7 +71,7 @@ def facts(image_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         **pods(),
         **{f"/modules/{i:02}-{n}.ko": (0o644, data) for i, (n, data) in enumerate(modules)},
     }))  # fmt: skip
-    output = debian_guest.boot(kernel, made, mib=2200)
+    output = boot(kernel, made, mib=2200)
     os.unlink(made)
     found = debian_guest.facts(output)
     assert "error" not in found, found["error"]

@@ -9,7 +9,7 @@ import oomkit
 _PROGRAM = """
 import sys
 sys.path.insert(0, {path!r})
-from oomkit.guard.strip import only_python
+from oomkit.guard.bootstrap import only_python
 only_python({path!r} + "/oomkit")
 import re
 needed = set(sys.modules)

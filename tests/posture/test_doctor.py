@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oomkit.host.configuration import Configuration, Daemon, Tmpfs, Zram
-from oomkit.host.units import Unit
+from oomkit.host.configuration import Configuration, Daemon, Tmpfs, Unit, Zram
 from oomkit.kernel.state import Memcg, Memory, Snapshot, Task
 from oomkit.kernel.versions import rules_for
 from oomkit.posture.doctor.examine import examine

@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from oomkit.host.configuration import Configuration, Daemon
-from oomkit.host.units import Unit
+from oomkit.host.configuration import Configuration, Daemon, Unit
 from oomkit.kernel.state import Memcg, Snapshot
 from tests.posture.test_doctor import (
     GIB,

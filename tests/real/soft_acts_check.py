@@ -20,6 +20,8 @@ time.sleep(36000)
 CGROUP = "/sys/fs/cgroup/system.slice/hog.service"
 JOURNAL = "/var/lib/oomkit/journal.jsonl"
 TOTAL_KB = 1 << 20
+DISKS = ("/dev/vda", "/dev/ubda")
+"""QEMU's, and User Mode Linux's."""
 
 
 def memory(available: float) -> None:
@@ -38,14 +40,22 @@ def says(name: str, text: str) -> bool:
     return text in read(name).splitlines()
 
 
+def holds() -> bool:
+    """Both processes of the hog run, and one holds its memory."""
+    if not os.path.exists(CGROUP):
+        return False
+    return len(read("cgroup.procs").split()) == 2 and int(read("memory.current")) > 48 << 20
+
+
 def swap_on() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     for name in sorted(os.listdir("/modules")):
         fd = os.open(f"/modules/{name}", os.O_RDONLY)
         libc.syscall(313, fd, b"", 0)  # finit_module() of x86-64
         os.close(fd)
-    until(partial(os.path.exists, "/dev/vda"))
-    say("swap", libc.swapon(b"/dev/vda", 0))
+    until(lambda: any(map(os.path.exists, DISKS)))
+    disk = next(filter(os.path.exists, DISKS))
+    say("swap", libc.swapon(disk.encode(), 0))
 
 
 def eased(act: str, outcome: str | None = None) -> bool:
@@ -74,7 +84,7 @@ def check() -> None:
     swap_on()
     until(active)
     run("systemd-run", "-q", "--unit=hog", sys.executable, "-c", HOG)
-    until(lambda: os.path.exists(CGROUP) and int(read("memory.current")) > 48 << 20)
+    until(holds)
     memory(0.15)
     say("reclaim", until(partial(eased, "reclaim", "done")))
     say("reclaimed", [one["freed_kb"] for one in records("reclaim", "done")][:1])

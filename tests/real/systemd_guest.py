@@ -8,7 +8,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
@@ -18,13 +17,11 @@ import pytest
 import oomkit
 from oomkit.policy import builtin
 from oomkit.real.initramfs import Archive
-from oomkit.real.kernels import Bootable
-from oomkit.real.kvm import QEMU, arguments, kvm_works, startable
 from oomkit.real.packages import interpreter, is_elf, libraries, loaded_part
 from tests.real import in_guest
+from tests.real.guests import INIT
 
 ROOT = Path(__file__).parents[2]
-SYSTEMD = "/lib/systemd/systemd"
 _PROGRAMS = (
     "systemctl", "systemd-run", "systemd-analyze", "journalctl", "kill", "mount", "setpriv",
 )  # fmt: skip
@@ -59,14 +56,12 @@ with open("/proc/self/oom_score_adj") as file:
 words = ["{name}", "uid", str(os.getuid()), "adj", str(adj), *sys.argv[1:]]
 sys.stderr.write(" ".join(words) + "\\n")
 """
-HANGS_S = 3600
-"""A guest on a busy host may take this long."""
 _TOP = ("bin", "sbin", "lib", "lib64")
 
 
 def needs_systemd(*programs: str) -> None:
     """Skip where this host has no systemd, or none of some programs, to put into a guest."""
-    if not os.path.exists(SYSTEMD) or not os.path.islink("/lib"):
+    if not os.path.exists(INIT) or not os.path.islink("/lib"):
         pytest.skip("needs systemd, and /usr merged, to put into a guest")
     for name in (*_PROGRAMS, *programs):
         if shutil.which(name) is None:
@@ -268,56 +263,3 @@ Requires=sysinit.target check.service
               "/usr/lib/systemd/system/oomkit-guard.service")  # fmt: skip
     made.text("/etc/default/oomkit-guard", f"OOMKIT_GUARD_OPTIONS='{options}'\n")
     return made.close()
-
-
-_PARAMETERS = (
-    "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 random.trust_cpu=on "
-    # An emulated timer is late on a busy host, which is no reason for the kernel to panic.
-    f"no_timer_check tsc=reliable rdinit={SYSTEMD} systemd.unit=check.target "
-    "systemd.show_status=false systemd.log_level=warning"
-)
-
-
-def _processor(kernel: Bootable, *, own_clock: bool) -> tuple[str, ...]:
-    """One CPU: KVM's, or emulated, and then without what only costs the emulator time.
-
-    A second CPU would only take that of another guest, which tests run beside this one.
-    """
-    if own_clock or kvm_works(kernel.image):
-        return arguments(kernel, 1)
-    slow = ("la57", "pku", "smap", "smep", "umip")
-    cpu = ",".join(("max", *(f"{name}=off" for name in slow)))
-    return ("-accel", "tcg,thread=single", "-cpu", cpu)
-
-
-def boot(
-    kernel: Bootable,
-    made: Path,
-    *,
-    mib: int = 800,
-    own_clock: bool = False,
-    disk: Path | None = None,
-) -> str:
-    """What the guest writes to its serial line until it powers off.
-
-    Args:
-        kernel: what is booted.
-        made: the image.
-        mib: of memory.
-        own_clock: where emulated, its clock counts instructions, so that a busy host changes
-            nothing of what happens when; for that it takes twice the CPU time.
-        disk: a file that is the guest's disk; None: it has none.
-    """
-    drive = [] if disk is None else ["-drive", f"file={disk},format=raw,if=virtio,cache=unsafe"]
-    with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
-        done = subprocess.run(
-            # The guest dies with this process.
-            ["setpriv", "--pdeathsig", "KILL",
-             QEMU, "-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
-             "-m", f"{mib}M", *_processor(kernel, own_clock=own_clock),
-             "-kernel", startable(kernel, mib << 20, scratch), "-initrd", made,
-             "-append", _PARAMETERS, *drive],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace",
-            check=False, timeout=HANGS_S,
-        )  # fmt: skip
-    return done.stdout

@@ -55,7 +55,7 @@ def plan_of(where: Path, tasks: list[dict[str, Any]], **more: object) -> Plan:
         "duration": 60.0, "sample_s": 0.05, "files": str(places[0]), "tmpfs": str(places[1]),
         "temporary": [], "sysctl": [], "kmsg": False, "mark": False, "probe": None, "clock": 0.02,
         "incompressible": 0.0, "programs": "", "cpus": 2,
-        "sources": {"cgroup": None, "files": sources, "swap": True},
+        "sources": {"cgroup": None, "files": sources, "swap": True, "lines": ["AnonHugePages"]},
     }  # fmt: skip
     return {**plan, **more}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.real import systemd_guest
-from tests.real.played import needs_kernel
+from tests.real.guests import HANGS_S, boot, needs_guest
 
 HERE = Path(__file__).parent
 UNIT = HERE.parents[1] / "contrib/systemd/oomkit-guard.service"
@@ -15,14 +15,14 @@ MIB = 2**20
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(systemd_guest.HANGS_S)
+@pytest.mark.timeout(HANGS_S)
 def test_a_user_gets_a_cgroup_where_systemd_delegates_one(tmp_path: Path) -> None:
     """Fit, over the limit, a grandchild that is killed, and no delegation."""
-    kernel = needs_kernel()
+    kernel = needs_guest()
     systemd_guest.needs_systemd()
     made = tmp_path / "initrd"
     made.write_bytes(systemd_guest.image(HERE / "exec_check.py", UNIT))
-    output = systemd_guest.boot(kernel, made)
+    output = boot(kernel, made)
     facts: dict[str, Any] = dict(
         json.loads(line) for line in output.splitlines() if line.startswith('["')
     )

@@ -246,7 +246,7 @@ def test_the_meter_tells_changes_only(tmp_path: Path) -> None:
 
 def test_memory_that_does_not_compress_fills_every_page() -> None:
     content = filler(0.33)
-    area = Area(4 * PAGE, 0x02, anon=True, thp=False, filler=content)
+    area = Area(4 * PAGE, 0x02, anon=True, thp=0, filler=content)
     area.touch(0, area.size)
     for at in range(0, area.size, PAGE):
         page = area.map[at : at + PAGE]

@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -248,6 +249,39 @@ def test_knobs_of_both_interfaces() -> None:
     assert missing_knobs(scenario.cgroups, (), 2) == []
 
 
+@pytest.mark.parametrize(
+    ("machine", "task", "says"),
+    [("always", {}, 1), ("always", {"thp": "never"}, 0), ("madvise", {"thp": "madvise"}, 2),
+     ("never", {"thp": "madvise"}, 0)],
+)  # fmt: skip
+def test_a_task_says_of_its_mappings_what_it_wants(
+    machine: str, task: dict[str, str], says: int
+) -> None:
+    scenario = made(task=[{"name": "a", **task}], machine={"ram": "1G", "thp": machine})
+    places = Places(files="/f", tmpfs="/t", cgroup_procs={"": ()})
+    assert [plan["thp"] for plan in Planner(scenario, places, 0).tasks()] == [says]
+    refused = for_cgroup(scenario, lowest_adj=-1000, host_swap_bytes=0, thp="always")
+    assert refused == (["thp is madvise for the whole machine, and always here"]
+                       if machine == "madvise" else [])  # fmt: skip
+
+
+def test_io_max_is_written_for_each_disk_of_the_guest() -> None:
+    scenario = made(cgroup=[{"name": "a/b", "io_max": {"rbps": "4M/s", "wbps": "8M/s"}}])
+    tree = GroupTree("/r", 2, scenario.cgroups, "+memory +io")
+    tree.disks = ("/dev/vda", "/dev/vdb")
+    above, leaf, limited = tree.plan()
+    assert above["files"] == [("cgroup.subtree_control", "+memory +io")]
+    assert (leaf["files"], limited["path"]) == ([], "/r/a/b")
+    assert limited["files"] == [
+        ("io.max", "/dev/vda rbps=4194304"),
+        ("io.max", "/dev/vdb rbps=4194304"),
+        ("io.max", "/dev/vda wbps=8388608"),
+        ("io.max", "/dev/vdb wbps=8388608"),
+    ]
+    refused = for_cgroup(scenario, lowest_adj=-1000, host_swap_bytes=0)
+    assert refused == ["cgroup a/b: io_max limits a disk, and this host's is not the scenario's"]
+
+
 def test_tasks_of_an_inner_group_live_in_a_leaf_under_v2() -> None:
     groups = made(cgroup=[{"name": "a"}, {"name": "a/b"}]).cgroups
     v2, v1 = GroupTree("/r", 2, groups), GroupTree("/r", 1, groups)
@@ -270,7 +304,11 @@ def test_changes_are_looked_through_for_knobs_as_well() -> None:
 
 def test_locking_beyond_what_a_user_may_is_refused() -> None:
     task = {"name": "a", "uid": 1000, "steps": [{"lock": "10M"}]}
-    allowed = {"lowest_adj": 0, "host_swap_bytes": 0, "lockable_bytes": 8 << 20}
+    allowed: dict[str, Any] = {
+        "lowest_adj": 0,
+        "host_swap_bytes": 0,
+        "lockable_bytes": 8 << 20,
+    }
     (reason,) = for_cgroup(made(task=[task]), **allowed)
     assert "task a: locking 10 MB as uid 1000 needs CAP_SYS_RESOURCE" in reason
     assert not for_cgroup(made(task=[{**task, "uid": 0}]), **allowed)

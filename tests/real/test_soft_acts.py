@@ -9,7 +9,7 @@ import pytest
 
 from oomkit.real.initramfs import load_order
 from tests.real import systemd_guest
-from tests.real.played import needs_kernel
+from tests.real.guests import HANGS_S, boot, needs_guest
 
 HERE = Path(__file__).parent
 UNIT = HERE.parents[1] / "contrib/systemd/oomkit-guard.service"
@@ -43,9 +43,9 @@ DRILL = {
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(systemd_guest.HANGS_S)
+@pytest.mark.timeout(HANGS_S)
 def test_softer_acts_are_done_and_taken_back_after_a_kill(tmp_path: Path) -> None:
-    kernel = needs_kernel()
+    kernel = needs_guest()
     systemd_guest.needs_systemd()
     if kernel.modules is None or shutil.which("mkswap") is None:
         pytest.skip("needs the kernel's modules and mkswap, for swap")
@@ -62,7 +62,7 @@ def test_softer_acts_are_done_and_taken_back_after_a_kill(tmp_path: Path) -> Non
             },
         )
     )  # fmt: skip
-    output = systemd_guest.boot(kernel, made, disk=disk)
+    output = boot(kernel, made, disk=disk)
     facts = dict(json.loads(line) for line in output.splitlines() if line.startswith('["'))
     assert facts.get("swap") == 0, output
     assert facts["reclaim"], facts

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.real import systemd_guest
+from tests.real.guests import HANGS_S, boot
 from tests.real.played import needs_kernel
 
 CAPABILITIES = (5, 6, 7, 19, 23, 24, 34)
@@ -15,14 +16,14 @@ UNIT = HERE.parents[1] / "contrib/systemd/oomkit-guard.service"
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(systemd_guest.HANGS_S)
+@pytest.mark.timeout(HANGS_S)
 def test_the_unit_starts_acts_and_comes_back(tmp_path: Path) -> None:
     """Notify, sandbox, commands, notes, reload, a hog, who fills tmpfs, the watchdog, a restart."""
-    kernel = needs_kernel()
+    kernel = needs_kernel()  # PSI wakes the guard in time, and User Mode Linux has none
     systemd_guest.needs_systemd()
     made = tmp_path / "initrd"
     made.write_bytes(systemd_guest.image(HERE / "unit_check.py", UNIT))
-    output = systemd_guest.boot(kernel, made, own_clock=True)
+    output = boot(kernel, made, own_clock=True)
     facts = dict(json.loads(line) for line in output.splitlines() if line.startswith('["'))
     assert facts.get("state") == {
         "ActiveState": "active", "SubState": "running", "Result": "success",

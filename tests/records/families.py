@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 
-from oomkit.records import json_in, json_out, plain
+from oomkit.records import json_text, plain
 
 accelerated = pytest.importorskip("oomkit.records.accelerated")
 
@@ -79,5 +79,5 @@ def _family(module: Any) -> Family:
 
 MSGSPEC = _family(accelerated)
 PLAIN = _family(plain)
-assert PLAIN.module.from_json is json_in.from_json
-assert PLAIN.module.to_json is json_out.to_json
+assert PLAIN.module.from_json is json_text.from_json
+assert PLAIN.module.to_json is json_text.to_json

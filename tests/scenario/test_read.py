@@ -238,3 +238,64 @@ steps = [{ hold = "1s" }]
         "parent": "g", "same": "g", "deeper": "g", "other": "h", "outside": None, "below": None,
     }  # fmt: skip
     assert scenario_from(tomllib.loads(scenario_text(scenario))) == scenario
+
+
+LIMITED = """
+name = "x"
+machine.ram = "1G"
+[[cgroup]]
+name = "a"
+io_max = {io_max}
+[[task]]
+name = "t"
+steps = [ {{ hold = "1s" }} ]
+"""
+
+
+def test_io_max_reads_back_as_it_is_written() -> None:
+    raw = tomllib.loads(LIMITED.format(io_max='{ rbps = "4M/s" }'))
+    raw["at"] = [{"t": "1s", "cgroup": {"a": {"io_max": {"wbps": "8K/s"}}}}]
+    scenario = scenario_from(raw)
+    assert scenario.cgroups[0].io_read_bytes_s == 4 * 2**20
+    assert scenario.cgroups[0].io_write_bytes_s is None
+    assert scenario.at[0].cgroups == {"a": {"io_write_bytes_s": 8192.0}}
+    assert scenario_from(tomllib.loads(scenario_text(scenario))) == scenario
+
+
+@pytest.mark.parametrize(
+    ("io_max", "place", "expected"),
+    [
+        ('{ rbps = "1B/s" }', "io_max.rbps", 'expected a rate from "4K/s" on'),
+        ('{ wbps = "0/s" }', "io_max.wbps", "above 0"),
+        ('{ riops = 100 }', "io_max.riops", "unknown key"),
+        ('"4M/s"', "io_max", "expected a table"),
+    ],
+)  # fmt: skip
+def test_faults_of_io_max_have_their_place(io_max: str, place: str, expected: str) -> None:
+    (line,) = faults_of(LIMITED.format(io_max=io_max))
+    assert f"cgroup[0].{place}: " in line
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("value", "thp"),
+    [("true", "always"), ("false", "never"), ('"madvise"', "madvise"), ('"always"', "always")],
+)
+def test_huge_pages_are_on_off_or_a_word_of_the_kernel(value: str, thp: str) -> None:
+    text = LIMITED.format(io_max="{}").replace('"1G"', f'"1G"\nmachine.thp = {value}')
+    scenario = scenario_from(tomllib.loads(text.replace("steps", 'thp = "madvise"\nsteps')))
+    assert (scenario.machine.thp, scenario.tasks[0].thp) == (thp, "madvise")
+    assert scenario_from(tomllib.loads(scenario_text(scenario))) == scenario
+    (line,) = faults_of(text.replace(value, "1"))
+    assert line.startswith(
+        'f.toml: machine.thp: expected true, false, "always", "madvise", "never"'
+    )
+
+
+def test_a_memory_cgroup_of_v1_limits_no_disk() -> None:
+    text = (
+        LIMITED.format(io_max='{ rbps = "4M/s" }') + '[[at]]\nt = 1\ncgroup.b.io_max.rbps = "9M/s"'
+    )
+    text = text.replace("[[task]]", '[[cgroup]]\nname = "b"\nversion = 1\n[[task]]')
+    assert len(faults_of(text)) == 1
+    assert len(faults_of(text.replace('name = "a"', 'name = "a"\nversion = 1'))) == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oomkit.sweep.stats import mean_of, share, t_quantile
+from oomkit.sweep.answer import mean_of, share, t_quantile
 
 
 @pytest.mark.parametrize(

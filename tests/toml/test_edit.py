@@ -2,7 +2,7 @@
 
 import tomllib
 
-from oomkit.toml.edit import with_value
+from oomkit.toml.load import with_value
 
 TEXT = """\
 # What it is for.

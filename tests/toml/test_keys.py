@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from oomkit.toml.keys import slots
+from oomkit.toml.load import slots
 
 RAW = {
     "duration": "1m",

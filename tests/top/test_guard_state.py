@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oomkit.guard.status import Status
+from oomkit.guard.writer import Status
 from oomkit.history.records import Act, KernelKill
 from oomkit.top import guard_state
 from oomkit.top.guard_state import MAX_RECORDS, GuardReader

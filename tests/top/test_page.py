@@ -16,10 +16,17 @@ from oomkit.kernel.versions import rules_for
 from oomkit.posture.whatif import SetError
 from oomkit.render.layout import Piece, Terminal
 from oomkit.render.terminal import plain_lines
-from oomkit.top.documents import adjust_document, guard_lines, process_document, trend_text
 from oomkit.top.guard_state import GuardState
 from oomkit.top.monitor import Look, Trend
-from oomkit.top.page import fitted, folded, laid_out_page
+from oomkit.top.page import (
+    adjust_document,
+    fitted,
+    folded,
+    guard_lines,
+    laid_out_page,
+    process_document,
+    trend_text,
+)
 from oomkit.top.rows import Shown, Tab
 
 RULES = rules_for("6.12")

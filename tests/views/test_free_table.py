@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oomkit.scenario import Run
-from oomkit.views.free_table import free_table
+from oomkit.views.run_text import free_table
 from tests.views.runs import kill, run, runs, scenario
 
 

@@ -1,9 +1,21 @@
-"""Where a modelled and a real run of the same scenario part."""
+"""One scenario on a real kernel and on the model, or many side by side, and where they part."""
 
+import multiprocessing
+import signal
+import sys
+import time
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from statistics import median
 
+import msgspec
+
 from oomkit.agree.records import Agreement, Verdict
+from oomkit.errors import OomkitError
+from oomkit.model import ModelError
+from oomkit.model import play as play_model
+from oomkit.real import Place, Played, RealError, kernel_for, play, refusals
+from oomkit.real.run_record import with_costs
 from oomkit.scenario.format import Scenario
 from oomkit.scenario.record import Kill, Run, Samples
 
@@ -125,3 +137,177 @@ def _error(
         if place >= 0 and t_s <= model.t_s[-1] + _SAMPLES_APART_S:
             gaps.append(abs(value - modelled[place]))
     return round(median(gaps) / ram_mb, 4) if gaps else None
+
+
+SAMPLE_S = 0.1
+"""Distance of the model's samples: that of the real ones."""
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """Both runs and their comparison.
+
+    Attributes:
+        agreement: how they compare.
+        played: the real one, and the scenario with its machine as it was found.
+        model: the modelled one, its memory seen from where the real one's was.
+    """
+
+    agreement: Agreement
+    played: Played
+    model: Run
+
+
+def agree_on(
+    file: str,
+    scenario: Scenario,
+    place: Place,
+    *,
+    seed: int = 0,
+    costs: Mapping[str, float] | None = None,
+) -> Agreement:
+    """Compare one scenario; that it can't be played there, or broke, is noted in the result.
+
+    The arguments are those of :func:`pair`.
+
+    Raises:
+        NoKernelError: there is no such kernel.
+        NotHereError: nothing can be played there.
+        ModelError: the model can't play it.
+    """
+    kernel = kernel_for(scenario, place)
+    refused = "; ".join(refusals(scenario, place))
+    failed = ""
+    if not refused:
+        try:
+            return pair(file, scenario, place, seed=seed, costs=costs).agreement
+        except RealError as error:
+            failed = str(error)
+    return Agreement(
+        file=file,
+        scenario=scenario.name,
+        on=place.world,
+        kernel=kernel,
+        refused=refused,
+        failed=failed,
+    )
+
+
+def pair(
+    file: str,
+    scenario: Scenario,
+    place: Place,
+    *,
+    seed: int = 0,
+    costs: Mapping[str, float] | None = None,
+) -> Pair:
+    """Play a scenario on a real kernel, then on the model with the machine as it was found.
+
+    Args:
+        file: the scenario's file.
+        scenario: what is played.
+        place: where it is played.
+        seed: moves what the scenario declares as random.
+        costs: what pages cost there, as it was measured before
+            (:class:`~oomkit.scenario.record.Found`); None: by the model's defaults.
+
+    Raises:
+        RealError: it can't be played there, or playing failed.
+        ModelError: the model can't play it.
+    """
+    began = time.perf_counter()
+    played = play(scenario, place, seed=seed)
+    if costs:
+        found = with_costs(played.scenario, costs)
+        played = msgspec.structs.replace(played, scenario=found)
+    real_s = time.perf_counter() - began
+    began = time.perf_counter()
+    model = play_model(played.scenario, seed=seed, sample_s=SAMPLE_S)
+    model_s = time.perf_counter() - began
+    if place.world == "cgroup":
+        model = from_within(model, scenario)
+    agreement = compare(file, scenario, played.run, model)
+    timed = msgspec.structs.replace(agreement, real_s=round(real_s, 3), model_s=round(model_s, 4))
+    return Pair(agreement=timed, played=played, model=model)
+
+
+def from_within(run: Run, scenario: Scenario) -> Run:
+    """Measure free and available memory against the cgroup's limit, not the host's RAM.
+
+    Nothing else runs on the modelled host, so what it has less than at the start, the cgroup uses.
+
+    Args:
+        run: played by the model inside a host.
+        scenario: as it was asked for; its RAM is the limit.
+    """
+    samples = run.samples
+    limit_mb = scenario.machine.ram_bytes / _MB
+    before = samples.cached_mb[0] if samples.cached_mb else 0.0
+    inside = msgspec.structs.replace(
+        samples,
+        free_mb=_left(limit_mb, samples.free_mb),
+        available_mb=_left(limit_mb, samples.available_mb),
+        cached_mb=[round(max(value - before, 0.0), 3) for value in samples.cached_mb],
+    )
+    return msgspec.structs.replace(run, samples=inside)
+
+
+def _left(limit_mb: float, on_host: list[float]) -> list[float]:
+    return [round(min(max(limit_mb - on_host[0] + mb, 0.0), limit_mb), 3) for mb in on_host]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison to make; see :func:`oomkit.agree.compare.agree_on`."""
+
+    file: str
+    scenario: Scenario
+    place: Place
+    seed: int = 0
+    costs: dict[str, float] | None = None
+
+
+class JobError(OomkitError):
+    """A comparison that could not be made; the text names the file and says why."""
+
+
+def agree_on_all(jobs: Iterable[Job], workers: int = 1) -> Iterator[Agreement]:
+    """Make comparisons; results come in the order of the jobs.
+
+    Args:
+        jobs: what to compare.
+        workers: processes that play at a time. More than one suits guests alone: in a cgroup of
+            this host runs would slow each other down.
+
+    Raises:
+        JobError: one could not be made.
+    """
+    if workers == 1:
+        yield from map(_play, jobs)
+        return
+    # Spawned: a caller that shows progress has threads. Leaving takes the workers down, and they
+    # their guests.
+    with multiprocessing.get_context("spawn").Pool(workers, _heed_signals) as pool:
+        yield from pool.imap(_play, jobs)
+
+
+def _heed_signals() -> None:
+    def leave(number: int, _frame: object) -> None:
+        for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(other, _stay)  # a second one must not cut the clean-up short
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
+def _stay(_number: int, _frame: object) -> None:
+    """Not SIG_IGN: Python complains of a signal that came just before it is ignored."""
+
+
+def _play(job: Job) -> Agreement:
+    try:
+        return agree_on(job.file, job.scenario, job.place, seed=job.seed, costs=job.costs)
+    except (RealError, ModelError) as error:
+        raise JobError(f"{job.file}: {error}") from None
+    except OSError as error:
+        what = error.filename or job.place.world
+        raise JobError(f"{job.file}: {what}: {error.strerror or error}") from None

@@ -134,7 +134,7 @@ def _measure(kernels: tuple[str, ...], *, as_json: bool, skip_missing: bool) -> 
     from oomkit.real import RealError, measure
     from oomkit.real.kernels import NoKernelError
     from oomkit.render.terminal import show
-    from oomkit.views import measured_text
+    from oomkit.views import agree_text
 
     runs = []
     for kernel in kernels or (None,):
@@ -148,7 +148,7 @@ def _measure(kernels: tuple[str, ...], *, as_json: bool, skip_missing: bool) -> 
         except RealError as error:
             fail(str(error))
     if not as_json:
-        show(measured_text.report(runs))
+        show(agree_text.measured_report(runs))
         return
     import msgspec
 

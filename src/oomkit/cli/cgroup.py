@@ -111,7 +111,7 @@ def _live(screen: "_Screen", interval: float | None) -> None:
 
 def _with_tmpfs(snapshot: Snapshot, stats: dict[str, MemcgStat], proc: str) -> dict[str, MemcgStat]:
     """Add which file systems in memory the groups' processes see."""
-    from oomkit.host.tmpfs_mounts import tmpfs_of
+    from oomkit.host.memcg_stat import tmpfs_of
 
     return {
         path: msgspec.structs.replace(

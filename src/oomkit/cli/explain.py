@@ -131,10 +131,9 @@ def command(
 def _load_views(*, as_json: bool) -> None:
     """Load what shows reports while others search, and not when they have nothing left to do."""
     if as_json:
-        import oomkit.views.explain_json
+        pass
     else:
-        import oomkit.views.explain_report
-        import oomkit.views.explain_summary  # noqa: F401  # loaded early
+        pass
 
 
 def _shown(count: int, last: int | None, default: int) -> range:
@@ -166,8 +165,7 @@ def _print_text(logs: "Sequence[ReadLog]", last: int | None, *, summary: bool, a
     from oomkit.render.document import Text
     from oomkit.render.quantities import count_of
     from oomkit.render.terminal import show
-    from oomkit.views.explain_report import explanation_report
-    from oomkit.views.explain_summary import reported, summary_of
+    from oomkit.views.explain_report import explanation_report, reported, summary_of
 
     found = Case(logs)
     if not found.incidents:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from oomkit.cli import complete, policies
 from oomkit.cli.common import fail
@@ -170,14 +169,15 @@ def command(
     the policy, and keeps the old one if the new one is invalid; SIGTERM ends the guard. It runs in
     the foreground and logs to stderr; --install makes it a service.
     """
-    if install or uninstall:
-        _service(install=install, act=act)
-        return
-    if undo:
-        _alone("--undo", {"undo", "state"})
+    if install or uninstall or undo:
         from oomkit.cli import guard_service
 
-        guard_service.undo(state)
+        if install:
+            guard_service.install(act=act)
+        elif uninstall:
+            guard_service.uninstall()
+        else:
+            guard_service.undo(state)
         return
     from oomkit.guard import launch
 
@@ -260,29 +260,6 @@ def _starts_seen(recording: str) -> Any:
     from oomkit.policy.engine.starts import to_values
 
     return to_values(lessons_of(recording))
-
-
-def _service(*, install: bool, act: bool) -> None:
-    """Install or remove the service: alone, as the service's options are in its settings."""
-    from oomkit.cli import guard_service
-    from oomkit.render.terminal import console
-
-    if install:
-        _alone("--install", {"install", "act"})
-        guard_service.install(act=act, width=console(sys.stdout).width)
-    else:
-        _alone("--uninstall", {"uninstall"})
-        guard_service.uninstall()
-
-
-def _alone(option: str, allowed: set[str]) -> None:
-    """Refuse what is given beside an option that stands alone."""
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in allowed:
-            fail(f"{option} and {parameter.opts[0]} don't go together")
 
 
 def _policy(source: str, overrides: tuple[str, ...], *, check: bool) -> "Policy":
@@ -379,7 +356,7 @@ def _wrapped(line: str, width: int) -> str:
 
 
 def _explain(policy: "Policy", settings: "Settings", pid: int | None) -> None:
-    from oomkit.guard.check import NoSuchProcessError, candidates_here, consider, first_here
+    from oomkit.guard.launch import NoSuchProcessError, candidates_here, consider, first_here
     from oomkit.policy.describe import explain, origin_words
     from oomkit.policy.doubts import doubts
 

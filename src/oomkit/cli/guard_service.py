@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from oomkit.cli.common import fail, snapshot_from
 from oomkit.cli.streams import say
@@ -17,19 +18,22 @@ if TYPE_CHECKING:
     from oomkit.service.install import Plan
 
 
-def install(*, act: bool, width: int) -> None:
+def install(*, act: bool) -> None:
     """Set the service up, see that it runs, and say how to see, arm and remove it."""
-    from oomkit.guard import selftest
     from oomkit.host.configuration import read_configuration
+    from oomkit.host.pidfd import kill_fault
+    from oomkit.render.terminal import console
     from oomkit.service import install as service
     from oomkit.service.machine_kind import machine_kind
 
+    _alone("--install", {"install", "act"})
     _expect_root("--install")
+    width = console(sys.stdout).width
     daemons = read_configuration(snapshot_from(None)).daemons
     others = [one for one in daemons if not one.name.startswith("oomkit")]
     try:
         plan = service.plan_install(machine_kind(), service.own_command(), act=act, daemons=others)
-        fault = selftest.fault()
+        fault = kill_fault()
         if fault:
             fail(f"self-test: {fault}")
         service.install(plan, run=service.run_command)
@@ -70,6 +74,7 @@ def uninstall() -> None:
     """Remove the service and all that it made."""
     from oomkit.service import install as service
 
+    _alone("--uninstall", {"uninstall"})
     _expect_root("--uninstall")
     try:
         removed = service.remove(run=service.run_command)
@@ -87,6 +92,7 @@ def undo(state: str | None) -> None:
     from oomkit.guard.pending_kills import PendingKills
     from oomkit.guard.undo import OUTCOMES, left_behind
 
+    _alone("--undo", {"undo", "state"})
     path = config.STATE if state is None and os.geteuid() == 0 else state
     if path is None:
         fail("--undo: expected --state FILE: only root's guard has a usual one")
@@ -119,6 +125,16 @@ def undo(state: str | None) -> None:
     if not found:
         click.echo("nothing to take back")
     sys.exit(int(failed))
+
+
+def _alone(option: str, allowed: set[str]) -> None:
+    """Refuse what is given beside an option that stands alone: a service's options are settings."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in allowed:
+            fail(f"{option} and {parameter.opts[0]} don't go together")
 
 
 def _expect_root(option: str) -> None:

@@ -1,5 +1,6 @@
 """The command ``oomkit``, with what it does without a sub-command."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -63,10 +64,31 @@ def main(ctx: click.Context, release: str | None, source: str | None, *, as_json
     (each command says which), 2 for a usage error or unreadable input.
     """
     if ctx.invoked_subcommand is None:
-        from oomkit.cli.posture import show
-
-        ctx.exit(show(source, release, as_json=as_json))
+        ctx.exit(_posture(source, release, as_json=as_json))
     if release is not None or source is not None or as_json:
         raise click.UsageError(
             f"give options after the command: oomkit {ctx.invoked_subcommand} ..."
         )
+
+
+def _posture(source: str | None, release: str | None, *, as_json: bool) -> int:
+    """Print the posture; return the exit status, 1 if something critical was found."""
+    from oomkit.cli.common import rules_or_fail, snapshot_from
+    from oomkit.posture.assess import assess
+
+    snapshot = snapshot_from(source)
+    rules = rules_or_fail(release or snapshot.kernel)
+    posture = assess(snapshot, rules)
+    if as_json:
+        import msgspec
+
+        from oomkit.views.posture import posture_object
+
+        text = msgspec.json.encode(posture_object(posture, snapshot))
+        sys.stdout.buffer.write(msgspec.json.format(text, indent=1) + b"\n")
+    else:
+        from oomkit.render import terminal
+        from oomkit.views.posture import posture_screen
+
+        terminal.show(posture_screen(posture, snapshot))
+    return 1 if posture.state == "critical" else 0

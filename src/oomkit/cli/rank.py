@@ -16,8 +16,7 @@ from oomkit.kernel.alloc import decide
 from oomkit.kernel.rank import others_are_hidden
 from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
-from oomkit.posture.asked import Asked, whatif_of
-from oomkit.posture.groups import KINDS, By
+from oomkit.posture.asked import KINDS, Asked, By, whatif_of
 from oomkit.printable import printable
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oomkit.cli import complete, recordings, run_views, worlds
+from oomkit.cli import complete, run_views, worlds
 from oomkit.cli import policies as policy_names
 from oomkit.cli.common import Integer, fail, repeating
 
@@ -166,7 +166,7 @@ def command(
     named, others = _with_versus(policies, others)
     # What was recorded is as it was: policies alone are played.
     replayed = tuple(name for name in named if name != _AS_IT_IS)
-    recordings.play_if_one(ctx, scenario_file, replayed, others, html, as_json=as_json)
+    run_views.play_if_one(ctx, scenario_file, replayed, others, html, as_json=as_json)
     views = {"--json": as_json, "--log": as_log, "--free": interval is not None}
     files = {"html": html, "png": png, "svg": svg}
     _check_together(

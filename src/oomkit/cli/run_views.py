@@ -1,19 +1,27 @@
-"""What ``oomkit run`` shows of a run, and the files it writes."""
+"""What ``oomkit run`` shows of a run or a replayed recording, and the files it writes."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
-from oomkit.cli.common import fail
+from oomkit.cli import policies as policy_names
+from oomkit.cli.common import fail, repeating
+from oomkit.cli.progress import progress
 from oomkit.cli.streams import say
 from oomkit.files.safely import open_output
+from oomkit.guard.recording_format import is_recording
+from oomkit.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from oomkit.agree import Pair
+    from oomkit.history.recording import Recording
+    from oomkit.history.replay import Replay
     from oomkit.scenario import Run, Scenario
 
 
@@ -27,13 +35,13 @@ def show_story(run: "Run", scenario: "Scenario", *, every_one: bool) -> None:
 
 def show_free(run: "Run", scenario: "Scenario", every_s: float, total_mb: float) -> None:
     """Print the view of ``free``, with the MemTotal the machine had."""
-    from oomkit.views.free_table import free_table
+    from oomkit.views.run_text import free_table
 
     try:
-        agree_text = free_table(run, every_s, scenario, total_mb=total_mb)
+        table = free_table(run, every_s, scenario, total_mb=total_mb)
     except ValueError as error:
         fail(f"--free: {error}")
-    click.echo(agree_text, nl=False)
+    click.echo(table, nl=False)
 
 
 def show_log(run: "Run") -> None:
@@ -167,3 +175,86 @@ def _drawn(run: "Run", scenario: "Scenario", kind: str, again: str) -> bytes:
     from oomkit.views.run_figure import picture
 
     return picture(run, "svg" if kind == "svg" else "png", scenario)
+
+
+_TAKES = frozenset({"scenario_file", "policies", "others", "as_json", "html"})
+
+
+def play_if_one(
+    ctx: click.Context,
+    path: str,
+    policies: Sequence[str],
+    others: Sequence[str],
+    html: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Replay the file and end, if it is a recording; by its content, not its name."""
+    if not is_recording(path):
+        return
+    for param in ctx.command.params:
+        given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if given and param.name not in _TAKES:
+            fail(f"{param.opts[-1]}: a recording takes --policy, --vs, --json and --html only")
+    if others:
+        fail(f"--vs {others[0]}: expected the name of a policy, as a recording is what it is")
+    if html == "-" and as_json:
+        fail("--json and --html - don't go together")
+    again = repeating(ctx, ("as_json", "html"))
+    ctx.exit(_play(path, policies, html, again, as_json=as_json))
+
+
+def _play(
+    path: str, policies: Sequence[str], html: str | None, again: str, *, as_json: bool
+) -> int:
+    """Replay a recording under policies, the default one if none is named.
+
+    Returns:
+        The exit status: 1 when one of them, or the kernel, killed.
+    """
+    from oomkit.history.recording import RecordingError, read_recording
+    from oomkit.history.replay import replay
+
+    found = [policy_names.found(name) for name in policies or ("default",)]
+    with progress(lambda: f"playing {printable(path)}"):
+        try:
+            recording = read_recording(path)
+        except RecordingError as error:
+            fail(str(error))
+        played = [replay(recording, policy) for policy in found]
+    if html is not None:
+
+        def page() -> bytes:
+            from oomkit.views.replay import recording_page
+
+            return recording_page(recording, played, command=again).encode()
+
+        write("html", html, page)
+    if as_json:
+        _print_json(recording, played)
+    elif html != "-":
+        _print_text(recording, played)
+    return int(any(one.would_kill or one.kernel_kills for one in played))
+
+
+def _print_text(recording: "Recording", played: "Sequence[Replay]") -> None:
+    from oomkit.render.terminal import show
+    from oomkit.views.replay import replay_report
+
+    show(replay_report(recording, played))
+
+
+def _print_json(recording: "Recording", played: "Sequence[Replay]") -> None:
+    import msgspec
+
+    first, last = recording.samples[0], recording.samples[-1]
+    answer: dict[str, Any] = {
+        "recording": recording.path,
+        "kernel": recording.kernel,
+        "from_s": first.wall_s,
+        "to_s": last.wall_s,
+        "samples": len(recording.samples),
+        "damaged": recording.damaged,
+        "replays": played,
+    }
+    click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=1))

@@ -184,6 +184,7 @@ _UNNAMED = {
     "mesos": "a container",
     "yarn": "a container",
     "slurm": "a job or step",
+    "systemd": "a unit",
     "heroku": "a dyno",
     "nomad": "a task",
     "cloud-foundry": "an app instance",

@@ -11,10 +11,9 @@ from oomkit.explain.killer import verdict
 from oomkit.explain.limit import advice, limit_change
 from oomkit.explain.memory_breakdown import breakdown
 from oomkit.explain.outline import place_of, restored
-from oomkit.explain.proximity import distance_s
+from oomkit.explain.proximity import distance_s, without_repeats
 from oomkit.explain.records import Explanation, Finding, Level, Shortage
 from oomkit.explain.recurring import tables
-from oomkit.explain.repeats import without_repeats
 from oomkit.explain.shortage import cause_text, shortage
 from oomkit.kernel.faults import MEMCG_LOOP, NEXT_SELECTION, SOFT_LIMIT, KernelFault, has_fault
 from oomkit.klog.evidence import Evidence

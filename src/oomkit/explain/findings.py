@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from oomkit.explain.memory_breakdown import held_pages, memcg_stats, swapped_kb
 from oomkit.explain.records import Breakdown, Finding, Level, Shortage
-from oomkit.explain.zone_findings import zone_findings
+from oomkit.explain.zones import zone_findings
 from oomkit.klog.records import Report
 from oomkit.render.quantities import kb, label, share
 

@@ -236,6 +236,18 @@ def _continues(before: Evidence, item: Evidence) -> bool:
     return _repeats(before, item, apart)
 
 
+def _surest_first(items: Sequence[Evidence]) -> Sequence[Evidence]:
+    """With systemd's line on a unit that names the killer before the others on it.
+
+    In a log with its newest first it is the last of them.
+    """
+    first = items[0]
+    if first.by != "systemd" or first.killer is not None or first.kind != "notice":
+        return items
+    sure = next((item for item in items if item.unit == first.unit and item.killer), None)
+    return items if sure is None else [sure, *(item for item in items if item is not sure)]
+
+
 def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incident]:
     """Deaths without a kernel report: each killer's, seconds apart, are one."""
     from oomkit.explain.killer import death
@@ -257,7 +269,7 @@ def _userspace(evidence: Sequence[Evidence], alone: Sequence[int]) -> list[Incid
     found = []
     for group in groups:
         items = [evidence[i] for i in group if i == group[0] or not _is_title(evidence[i])]
-        told = joined(innermost(_without_repetitions(items)))
+        told = joined(innermost(_without_repetitions(_surest_first(items))))
         text = death(told[0]).text
         if len(told) > 1:
             text += f" (and {len(told) - 1} more in the same half minute)"

@@ -3,8 +3,8 @@
 import os
 
 from oomkit.guard.kernel_file import number_after
-from oomkit.guard.sharers import Sharers
-from oomkit.host.cgroup_kill import pids_below
+from oomkit.guard.shared_memory import Sharers
+from oomkit.host.pidfd import pids_below
 from oomkit.host.pidns import inside
 from oomkit.host.procfs import NO_FILES, read_int, read_or_none, stat_fields
 from oomkit.policy.engine.reading import CgroupReading

@@ -3,21 +3,27 @@
 import os
 import time
 
-from oomkit.guard import records
 from oomkit.guard.actions import Actions
-from oomkit.guard.event_loop import SIGHUP, EventLoop
+from oomkit.guard.event_loop import SIGHUP, EventLoop, IdleLoop, most_looks
 from oomkit.guard.hooks import Hooks
 from oomkit.guard.identity import units_root
-from oomkit.guard.idle_loop import IdleLoop, most_looks
 from oomkit.guard.killer import Killer
-from oomkit.guard.learning import Learning
-from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
+from oomkit.guard.messages import NOTICE, WARNING, evidence
+from oomkit.guard.own_program import Learning, Reload, Reloads
 from oomkit.guard.pending_kills import PendingKills
 from oomkit.guard.reaper import Reaper
 from oomkit.guard.recheck import Recheck
-from oomkit.guard.reload import Reload, Reloads
-from oomkit.guard.reporter import SAMPLED, Reporter
-from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES, Reserve
+from oomkit.guard.records import Origin, StopRecord
+from oomkit.guard.reporter import (
+    SAMPLED,
+    Reporter,
+    report_error,
+    report_level,
+    report_limits,
+    report_reload,
+    report_start,
+)
+from oomkit.guard.reserve import Reserve
 from oomkit.guard.sensors import SAFETY_S, Sensors
 from oomkit.host.sdnotify import ServiceManager
 from oomkit.policy.engine.conditions import SOFT, WARN
@@ -30,13 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oomkit.guard.config import Settings
-    from oomkit.guard.idle_loop import Poll
+    from oomkit.guard.event_loop import Poll
     from oomkit.policy.engine.decider import Assessment
     from oomkit.policy.engine.plan import Plan
     from oomkit.policy.engine.reading import Reading
 
-BLIND_PAUSE_S = 5.0
-"""Between two choices while not all processes can be looked at."""
 SAMPLE_S = 0.1
 """The flight recorder takes no more samples than this when memory is short."""
 
@@ -96,7 +100,6 @@ class Daemon:
         self._reloads = Reloads(settings.compile_argv, clock)
         self._learning = Learning(settings.learn_argv, self.starts, self._reporter.line, clock)
         self._level = 0
-        self._blind_act_s = float("-inf")
         self._sampled_s = float("-inf")
         self._stopping = False
         self._taken_in = -1
@@ -172,7 +175,7 @@ class Daemon:
         if look is None or reading is None:
             self._complain("meminfo can't be read, so nothing can be decided")
             return 1.0
-        self._hold_back(look, reading)
+        self._sensors.hold_back(look, reading)
         if look.signals or look.choose or look.sizes or look.ease:
             self._perform(look)
         next_s = self._driver.decider.next_look_s(reading, psi_wakes=self._event_loop.by_pressure)
@@ -202,22 +205,15 @@ class Daemon:
     @property
     def is_idle(self) -> bool:
         """Nothing is under way, and nothing is kept for a shortage."""
-        return (
-            not (
-                self._actions.ongoing_acts
-                or self._actions.is_easing
-                or self._reloads.current is not None
-                or self._learning.current is not None
-                or self._hooks.busy()
-            )
-            and self._sensors.warm.is_cold
-            and self._reporter.are_written
-        )
+        acts = self._actions.ongoing_acts or self._actions.is_easing or self._hooks.busy()
+        reads = self._reloads.current is not None or self._learning.current is not None
+        waits = not self._sensors.warm.is_cold or not self._reporter.are_written
+        return not (acts or reads or waits)
 
     def _install(self, plan: "Plan") -> None:
         """Take a plan to work with; what is under way goes on under it."""
         self._plan = plan
-        self._origin = records.Origin(plan.name, dry_run=self._settings.dry_run)
+        self._origin = Origin(plan.name, dry_run=self._settings.dry_run)
         with self._reserve:
             root = units_root(self._settings.places)
         self._sensors = Sensors(
@@ -255,21 +251,12 @@ class Daemon:
         self._killer.draw_on(self._sensors.warm.pidfd_of)
         self._driver = PolicyDriver(decider, self._sensors, self._actions)
 
-    def _hold_back(self, look: "Assessment", reading: "Reading") -> None:
-        """Choose seldom where the one that fills memory may be one that can't be looked at."""
-        if look.choose and self._sensors.warm.is_blind:
-            look.choose = reading.t_s - self._blind_act_s >= BLIND_PAUSE_S
-            if not look.choose:
-                look.obstacle = (
-                    "not all processes can be looked at, and the last choice was just now"
-                )
-
     def _perform(self, look: "Assessment") -> None:
         """Do what a look called for, with room for all that takes to open."""
         with self._reserve:
             outcome = self._driver.perform(look)
         if outcome == ACTED and self._sensors.warm.is_blind:
-            self._blind_act_s = look.state.t_s
+            self._sensors.blind_act_s = look.state.t_s
         if outcome == NO_CANDIDATE:
             self._complain(f"no eligible process although {evidence(look.state)}")
         elif outcome == REFUSED:
@@ -286,15 +273,10 @@ class Daemon:
 
     def _report(self, look: "Assessment", reading: "Reading") -> None:
         """Report what this moment was like; what it called for is done by now."""
-        level, before = look.state.level, self._level
-        self._level = level
-        if level == WARN and before < WARN:
-            self._reporter.record(records.WarnRecord(self._origin, look.state))
-            self._reporter.line(WARNING, f"low memory: {evidence(look.state)}")
-            if self._plan.response.notify:
-                self._hooks.notify("Low memory", evidence(look.state))
-        elif level < WARN <= before:
-            self._reporter.line(NOTICE, "memory recovered")
+        before, self._level = self._level, look.state.level
+        became_low = report_level(self._reporter, self._origin, look.state, before)
+        if became_low and self._plan.response.notify:
+            self._hooks.notify("Low memory", evidence(look.state))
         if look.obstacle:
             self._reporter.repeat(NOTICE, f"low memory, but {look.obstacle}")
         self._reporter.kernel_kills()
@@ -309,16 +291,9 @@ class Daemon:
             self._hooks.collect()
         for text in self._hooks.failures():
             self._reporter.line(WARNING, text)
-        if self._sensors.sources.pressure_came_or_went():
-            if self._sensors.sources.sees_pressure:
-                self._reporter.line(NOTICE, "PSI is readable again")
-            else:
-                self._complain("PSI is no longer readable; pressure rules are ignored")
+        report_limits(self._reporter, self._origin, self._sensors)
         if self._sensors.warm.is_blind:
             self._reserve.bounded = True
-            self._reporter.repeat(WARNING, FULL_TABLE)
-        elif self._sensors.warm.short_of_files:
-            self._reporter.repeat(NOTICE, SHORT_OF_FILES)
         self._reserve.fill()
         self._event_loop.set_trigger()
         self._alive()
@@ -336,8 +311,7 @@ class Daemon:
         self._sensors.warm.shed()
 
     def _complain(self, text: str) -> None:
-        if self._reporter.repeat(ERROR, text):
-            self._reporter.record(records.ErrorRecord(self._origin, text))
+        report_error(self._reporter, self._origin, text)
 
     def start(self) -> None:
         """Take up what another guard left, rehearse, and report the start."""
@@ -345,15 +319,10 @@ class Daemon:
         with self._reserve:
             self._actions.take_over()
         policy, mode = self._plan.name, "dry run" if self._settings.dry_run else "armed"
-        resumed, missing = len(self._actions.ongoing_acts), self._settings.missing
-        self._reporter.record(
-            records.StartRecord(self._origin, self._settings.source, missing, resumed)
-        )
-        self._reporter.line(NOTICE, f"started with policy {policy} ({mode})")
-        if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH:
-            self._reporter.repeat(NOTICE, SHORT_OF_FILES)
-        for sentence in filter(None, (self._pending.doubt(), self._reserve.doubt(), *missing)):
-            self._reporter.line(WARNING, sentence)
+        report_start(
+            self._reporter, self._origin, self._settings, len(self._actions.ongoing_acts),
+            filter(None, (self._pending.doubt(), self._reserve.doubt(), *self._settings.missing)),
+        )  # fmt: skip
         self._manager.send(f"READY=1\nSTATUS=policy {policy}, {mode}".encode())
         with self._reserve:
             self._learning.begin()
@@ -395,24 +364,22 @@ class Daemon:
             with self._reserve:
                 self._reloads.begin()
         except OSError as error:
-            self._refuse(f"it can't be read: {error.strerror}")
+            self._end_reload(f"it can't be read: {error.strerror}")
 
     def _reloaded(self, reload: Reload) -> None:
         if reload.plan is None:
-            self._refuse(reload.fault)
+            self._end_reload(reload.fault)
             return
         old = self._sensors
         old.warm.forget()
         with self._reserve:
             self._install(reload.plan)
+            self._sensors.blind_act_s = old.blind_act_s
             old.close()
-        self._reporter.record(records.ReloadRecord(self._origin))
-        self._reporter.line(NOTICE, f"policy reloaded: {self._plan.name}")
-        self._manager.send(b"READY=1")
+        self._end_reload()
 
-    def _refuse(self, fault: str) -> None:
-        self._reporter.record(records.ReloadRecord(self._origin, fault))
-        self._reporter.line(ERROR, f"policy reload failed, keeping the old one: {fault}")
+    def _end_reload(self, fault: str = "") -> None:
+        report_reload(self._reporter, self._origin, fault)
         self._manager.send(b"READY=1")
 
     def close(self) -> None:
@@ -422,7 +389,7 @@ class Daemon:
         self._learning.close()
         self._actions.close()
         self._reporter.kernel_kills(final=True)
-        self._reporter.record(records.StopRecord(self._origin, len(self._actions.ongoing_acts)))
+        self._reporter.record(StopRecord(self._origin, len(self._actions.ongoing_acts)))
         self._reporter.line(NOTICE, "stopped")
         self._reporter.close()
         self._reserve.close()

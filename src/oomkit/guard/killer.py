@@ -7,9 +7,8 @@ from errno import EMFILE, ENFILE
 from oomkit.guard.act_record import SignalRecord
 from oomkit.guard.cgroup_reader import directory_of
 from oomkit.guard.reserve import MIN, can_be_opened
-from oomkit.guard.sharers import sharers_of
-from oomkit.host.cgroup_kill import pids_below
-from oomkit.host.pidfd import Held, start_ticks_of
+from oomkit.guard.shared_memory import sharers_of
+from oomkit.host.pidfd import Held, pids_below, start_ticks_of
 from oomkit.host.procfs import NO_FILES, read_at
 
 TYPE_CHECKING = False

@@ -2,9 +2,8 @@
 
 import time
 
-from oomkit.guard.identity import Wanted
+from oomkit.guard.identity import Users, Wanted
 from oomkit.guard.process_files import watched
-from oomkit.guard.users import Users
 from oomkit.host.pidns import inside
 from oomkit.policy.engine.kill_scope import DYING
 

@@ -6,23 +6,34 @@ import time
 from oomkit.guard.act_record import ActRecord
 from oomkit.guard.journal import Journal
 from oomkit.guard.kernel_kills import KernelKills
-from oomkit.guard.messages import ERROR, WARNING, MessageWriter
-from oomkit.guard.records import CountedKillsRecord, KernelKillRecord, Origin, Record, WarnRecord
-from oomkit.guard.status import Status
-from oomkit.guard.writer import Writer
+from oomkit.guard.messages import ERROR, NOTICE, WARNING, MessageWriter, evidence
+from oomkit.guard.records import (
+    CountedKillsRecord,
+    ErrorRecord,
+    KernelKillRecord,
+    Origin,
+    Record,
+    ReloadRecord,
+    StartRecord,
+    WarnRecord,
+)
+from oomkit.guard.reserve import ENOUGH, FULL_TABLE, SHORT_OF_FILES
+from oomkit.guard.writer import Status, Writer
 from oomkit.host.self_protection import run_first
-from oomkit.policy.engine.conditions import NAMES
+from oomkit.policy.engine.conditions import NAMES, WARN
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from oomkit.guard.config import Settings
     from oomkit.guard.flight_recorder import FlightRecorder
+    from oomkit.guard.sensors import Sensors
     from oomkit.policy.engine.candidate import Candidate
     from oomkit.policy.engine.reading import Reading
+    from oomkit.policy.engine.trigger import State
 
 
 class Counters:
@@ -312,3 +323,68 @@ class Reporter:
         for keeper in (self._journal, self._ring, self._status, self._kernel_kills, self._say):
             if keeper is not None:
                 keeper.close()
+
+
+def report_start(
+    reporter: Reporter,
+    origin: Origin,
+    settings: "Settings",
+    resumed: int,
+    doubts: "Iterable[str]",
+) -> None:
+    """Report that the guard started.
+
+    Args:
+        reporter: where.
+        origin: whose record it is.
+        settings: how it runs.
+        resumed: number of acts that were taken over.
+        doubts: sentences on what does not work here.
+    """
+    reporter.record(StartRecord(origin, settings.source, settings.missing, resumed))
+    mode = "dry run" if origin.dry_run else "armed"
+    reporter.line(NOTICE, f"started with policy {origin.policy} ({mode})")
+    if 0 < os.sysconf("SC_OPEN_MAX") < ENOUGH:
+        reporter.repeat(NOTICE, SHORT_OF_FILES)
+    for sentence in doubts:
+        reporter.line(WARNING, sentence)
+
+
+def report_reload(reporter: Reporter, origin: Origin, fault: str = "") -> None:
+    """Report that another policy is in force, or why it is not."""
+    reporter.record(ReloadRecord(origin, fault))
+    if fault:
+        reporter.line(ERROR, f"policy reload failed, keeping the old one: {fault}")
+    else:
+        reporter.line(NOTICE, f"policy reloaded: {origin.policy}")
+
+
+def report_level(reporter: Reporter, origin: Origin, state: "State", before: int) -> bool:
+    """Report that memory is low, or is no longer; says whether it became low since ``before``."""
+    became_low = before < WARN == state.level
+    if became_low:
+        reporter.record(WarnRecord(origin, state))
+        reporter.line(WARNING, f"low memory: {evidence(state)}")
+    elif state.level < WARN <= before:
+        reporter.line(NOTICE, "memory recovered")
+    return became_low
+
+
+def report_limits(reporter: Reporter, origin: Origin, sensors: "Sensors") -> None:
+    """Report what of this machine can't be read any more, and what can be again."""
+    if sensors.sources.pressure_came_or_went():
+        if sensors.sources.sees_pressure:
+            reporter.line(NOTICE, "PSI is readable again")
+        else:
+            fault = "PSI is no longer readable; pressure rules are ignored"
+            report_error(reporter, origin, fault)
+    if sensors.warm.is_blind:
+        reporter.repeat(WARNING, FULL_TABLE)
+    elif sensors.warm.short_of_files:
+        reporter.repeat(NOTICE, SHORT_OF_FILES)
+
+
+def report_error(reporter: Reporter, origin: Origin, text: str) -> None:
+    """Report what keeps the guard from its work, once a while."""
+    if reporter.repeat(ERROR, text):
+        reporter.record(ErrorRecord(origin, text))

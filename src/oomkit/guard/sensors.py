@@ -3,11 +3,10 @@
 import re
 
 from oomkit.guard.cgroup_reader import Members
-from oomkit.guard.identity import CHANGE, Wanted, look_up_ancestry
+from oomkit.guard.identity import CHANGE, Users, Wanted, look_up_ancestry
 from oomkit.guard.machine_reader import MachineReader
 from oomkit.guard.shortlist import Shortlist
 from oomkit.guard.tmpfs import Tmpfs
-from oomkit.guard.users import Users
 from oomkit.policy.engine.conditions import WARN
 from oomkit.policy.engine.reading import left_kb
 from oomkit.policy.engine.supervisors import Supervisors
@@ -35,6 +34,8 @@ COME_BACK_S = 300.0
 """The same where a service that was killed is to come back: its start is learnt from."""
 AGAIN_S = 30.0
 """While memory is short but stands still the ranking is refreshed this often."""
+BLIND_PAUSE_S = 5.0
+"""Between two choices while not all processes can be looked at."""
 READY_S = 60.0
 """How often those that are held ready while all is well are chosen anew."""
 AT_LEAST_S = 0.2
@@ -56,6 +57,7 @@ class Sensors:
         reserve: says how many files may be kept open; None: none.
 
     Attributes:
+        blind_act_s: when a process was chosen last while not all could be looked at.
         fields: what is asked of each process that costs a read of its own.
         sources: the machine.
         users: names of user ids.
@@ -75,6 +77,7 @@ class Sensors:
         "_tmpfs",
         "_untouchable",
         "_wants",
+        "blind_act_s",
         "fields",
         "sources",
         "users",
@@ -137,6 +140,7 @@ class Sensors:
         self._untouchable = untouchable
         self._reserve = reserve
         self._found_s = self._short_s = self._ready_s = self._learnt_s = float("-inf")
+        self.blind_act_s = float("-inf")
         self._left_kb = 0.0
 
     def reading(self, t_s: float) -> "Reading | None":
@@ -210,6 +214,15 @@ class Sensors:
             self.refresh(growth, reading)
             self._hold()
             self.warm.forget(held=True)
+
+    def hold_back(self, look: "Assessment", reading: "Reading") -> None:
+        """Choose seldom where the one that fills memory may be one that can't be looked at."""
+        if look.choose and self.warm.is_blind:
+            look.choose = reading.t_s - self.blind_act_s >= BLIND_PAUSE_S
+            if not look.choose:
+                look.obstacle = (
+                    "not all processes can be looked at, and the last choice was just now"
+                )
 
     def _hold(self) -> None:
         """Hold the largest, once each time they were read."""

@@ -5,7 +5,7 @@ from errno import EMFILE, ENFILE
 
 from oomkit.guard.process_files import watched
 from oomkit.guard.process_sizes import ProcessSizes
-from oomkit.guard.shmem import HOLDS, SoleHolders
+from oomkit.guard.shared_memory import HOLDS, SoleHolders
 from oomkit.host.procfs import NO_FILES
 
 TYPE_CHECKING = False

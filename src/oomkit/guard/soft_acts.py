@@ -13,13 +13,13 @@ from oomkit.guard.hooks import NOT_ASKED
 from oomkit.guard.killer import GONE
 from oomkit.guard.messages import ERROR, NOTICE, WARNING, evidence
 from oomkit.guard.records import Origin
-from oomkit.guard.soft_act_targets import Targets
 from oomkit.guard.undo import (
     FILES,
     NOT_THERE,
     OUTCOMES,
     EaseRecord,
     LeftRecord,
+    Targets,
     Undo,
     ease_words,
     left_behind,

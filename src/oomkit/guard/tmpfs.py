@@ -4,7 +4,7 @@ import os
 import stat
 
 from oomkit.guard.kernel_file import number_after
-from oomkit.guard.shmem import kernel_device, unnamed_files_kb
+from oomkit.guard.shared_memory import kernel_device, unnamed_files_kb
 from oomkit.host.procfs import read_or_none
 
 TYPE_CHECKING = False

@@ -1,11 +1,15 @@
-"""Processes held by a pidfd, so that a signal can't reach a later process of the same number."""
+"""Processes held by a pidfd, so that a signal can't reach a later process of the same number.
+
+Beside that: which ones are in a cgroup, and whether a process can be killed from here at all.
+"""
 
 import os
 import select
 
-from oomkit.host.procfs import GONE, read_single, stat_fields
+from oomkit.host.procfs import GONE, read_at, read_single, stat_fields
 
 TYPE_CHECKING = False
+
 if TYPE_CHECKING:
     import signal as _signal
 else:  # the public module brings enum, which a small daemon can't afford
@@ -147,3 +151,58 @@ def hurry(pid: int, proc: str = "/proc") -> None:
             os.setpriority(os.PRIO_PROCESS, int(tid), -20)
         except OSError:
             continue
+
+
+def pids_below(directory: str) -> list[int]:
+    """The processes of a cgroup and of those below it; what vanishes meanwhile is passed over."""
+    pids: list[int] = []
+    # A process of a pid namespace that we can't see is listed as 0.
+    for path, _, files in os.walk(directory):
+        if "cgroup.procs" in files:
+            try:
+                data = read_at(f"{path}/cgroup.procs")
+            except OSError:
+                continue  # removed meanwhile, or threaded
+            pids += [int(pid) for pid in data.split() if pid != b"0"]
+    return pids
+
+
+_SIGKILL = 9
+PATIENCE_MS = 5000
+"""A process that was sent SIGKILL exits within this."""
+
+
+def kill_fault(proc: str = "/proc") -> str:
+    """Start a child, kill it the way victims are killed, and see it die.
+
+    A sandbox that is too tight, a kernel that is too old or a hidden ``/proc`` shows here and not
+    in the middle of a shortage.
+
+    Returns:
+        what does not work; empty if all does.
+    """
+    if not is_own(proc):
+        return f"{proc} is not the proc file system of this pid namespace"
+    child = os.fork()
+    if child == 0:
+        select.poll().poll(PATIENCE_MS * 2)
+        os._exit(0)
+    try:
+        started = start_ticks_of(child, proc)
+        if started is None:
+            return f"a process just started is not seen in {proc}"
+        held = Held(child, started, proc)
+        try:
+            held.send(_SIGKILL)
+            poller = select.poll()
+            poller.register(held.fd, select.POLLIN)
+            if not poller.poll(PATIENCE_MS):
+                return "a process that was sent SIGKILL did not exit"
+        finally:
+            held.close()
+    except OSError as error:
+        return f"a process can't be killed by pidfd: {error.strerror}"
+    finally:
+        os.kill(child, _SIGKILL)
+        os.waitpid(child, 0)
+    return ""

@@ -4,7 +4,7 @@ import re
 from functools import cache, lru_cache
 
 from oomkit.errors import OomkitError
-from oomkit.kernel import changes_2_6, changes_3_4, changes_5_6, changes_7
+from oomkit.kernel import changes_2_6, changes_3_4, changes_5_7
 from oomkit.kernel.rules import Change, RuleSet
 from oomkit.kernel.vendors import VARIANTS, Variant
 from oomkit.records import Record, as_dict
@@ -12,8 +12,7 @@ from oomkit.records import Record, as_dict
 CHANGES: tuple[Change, ...] = (
     *changes_2_6.CHANGES,
     *changes_3_4.CHANGES,
-    *changes_5_6.CHANGES,
-    *changes_7.CHANGES,
+    *changes_5_7.CHANGES,
 )
 
 LAST_KNOWN = "7.3"
@@ -224,6 +223,19 @@ def _variant_rules(variant: Variant) -> RuleSet:
     fields = as_dict(base)
     fields.update(variant.sets, name=variant.name, until=variant.releases)
     return RuleSet(**fields)
+
+
+def is_from(release: str, since: str) -> bool:
+    """Whether a kernel is of a version or later, for rules that are not about OOM.
+
+    Args:
+        release: as :func:`rules_for` takes it; a variant counts as the version in its name.
+        since: a version such as ``6.12``.
+    """
+    match = _RELEASE.match(release.strip())
+    return match is not None and _renumbered(parse_version(match["version"])) >= parse_version(
+        since
+    )
 
 
 def _reached(change: Change, version: Version) -> bool:

@@ -10,7 +10,7 @@ from oomkit.klog.lines.code import is_code
 from oomkit.klog.lines.join import Joiner, begins_line, breakable_width
 from oomkit.klog.lines.line import Line
 from oomkit.klog.lines.prefix import OTHERS_LINE, PrefixStripper, WholeLines, strip_prefix
-from oomkit.klog.lines.prose import explains
+from oomkit.klog.lines.prose import explains, is_guide
 from oomkit.klog.lines.wrappers import (
     ExportReader,
     PrettyReader,
@@ -29,7 +29,7 @@ from oomkit.klog.report.meminfo import MEMORY_EXPRESSION
 from oomkit.klog.report.tasks import row_expression
 from oomkit.klog.userspace.context import Witness
 from oomkit.klog.userspace.objects import in_one_line
-from oomkit.klog.userspace.reader import is_talk, may_tell, names_nobody
+from oomkit.klog.userspace.reader import is_fields_value, is_talk, may_tell, names_nobody
 from oomkit.records import replace
 
 _CSV_FIELD = r"(?:\"(?:[^\"]|\"\")*\"|[^\",{}]{0,200})"
@@ -102,6 +102,7 @@ class Parser:
         self.no_log: frozenset[int] = frozenset()
         self.beginning = b""
         self._is_explanation: bool | None = None
+        self._is_guide: bool | None = None
         self._talk: Evidence | None = None
         self._is_shown = False
 
@@ -252,7 +253,7 @@ class Parser:
         none does, it is of one, however often it is said.
         """
         for evidence in found:
-            if self.beginning and names_nobody(evidence) and self._explains():
+            if self.beginning and self._is_of_none(evidence):
                 continue
             if self.beginning and is_talk(evidence):
                 self._talk = self._talk or evidence
@@ -260,10 +261,23 @@ class Parser:
             self._is_shown = True
             self._found.append(evidence)
 
+    def _is_of_none(self, evidence: Evidence) -> bool:
+        """Whether what names nobody stands in a guide, an explanation or a program."""
+        if not names_nobody(evidence, fields=True):
+            return False
+        if self._is_in_guide() or is_fields_value(evidence, clean_bytes(self.beginning)):
+            return True
+        return names_nobody(evidence) and self._explains()
+
     def _explains(self) -> bool:
         if self._is_explanation is None:
             self._is_explanation = explains(clean_bytes(self.beginning))
         return self._is_explanation
+
+    def _is_in_guide(self) -> bool:
+        if self._is_guide is None:
+            self._is_guide = is_guide(clean_bytes(self.beginning))
+        return self._is_guide
 
     def _take_kernel(self, line: Line) -> None:
         """A line outside of reports may name the kernel: ``uname``, a form about a bug."""

@@ -44,6 +44,8 @@ def is_newest_first(data: bytes) -> bool:
 
     From one report to the next the order starts again, so that pairs of neighbours are counted.
     """
+    if b"oom_reaper: reaped" in data and b"invoked oom-killer" not in data:
+        return _reaps_before_it_kills(data)
     # As a rule the first line shows it, and the rest need not be searched.
     end = min((i for i in map(data.find, _ENDS) if i >= 0), default=-1)
     if end < 0 or not any(
@@ -55,6 +57,18 @@ def is_newest_first(data: bytes) -> bool:
     upwards = sum(later - first == 1 for first, later in pairs)
     down = sum(first - later == 1 for first, later in pairs)
     return down >= _ENOUGH and down > 2 * upwards
+
+
+_REAPED = re.compile(rb"oom_reaper: reaped process (?P<pid>\d{1,10})\b")
+
+
+def _reaps_before_it_kills(data: bytes) -> bool:
+    """Whether the first process that was reaped is killed below, and not above."""
+    reaped = _REAPED.search(data)
+    if reaped is None:
+        return False
+    killed = re.search(rb"[Kk]illed process " + reaped["pid"] + rb"\b", data)
+    return killed is not None and killed.start() > reaped.start()
 
 
 def read_records(

@@ -4,8 +4,7 @@ import re
 from typing import Any, cast
 
 from oomkit.errors import OomkitError
-from oomkit.kubernetes.documents import Document
-from oomkit.kubernetes.quantity import memory
+from oomkit.kubernetes.documents import Document, memory
 from oomkit.kubernetes.rules import Kubelet, Threshold
 from oomkit.printable import printable
 from oomkit.records import replace

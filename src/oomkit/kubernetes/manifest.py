@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Literal, cast
 
-from oomkit.kubernetes.documents import Document
-from oomkit.kubernetes.pod import CRITICAL, NODE_CRITICAL, Container, MemoryVolume, Pod, Resources
-from oomkit.kubernetes.quantity import cpus, memory
+from oomkit.kubernetes.documents import Document, cpus, memory
+from oomkit.kubernetes.rules import CRITICAL, NODE_CRITICAL, Container, MemoryVolume, Pod, Resources
 from oomkit.printable import printable
 from oomkit.records import Record, replace
 from oomkit.toml.table import Fault, Table, integer, shown, text

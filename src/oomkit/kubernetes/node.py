@@ -5,8 +5,7 @@ from typing import Literal
 
 from oomkit.errors import OomkitError
 from oomkit.kubernetes import rules
-from oomkit.kubernetes.pod import CRITICAL, Container, MemoryVolume, Pod
-from oomkit.kubernetes.rules import Kubelet
+from oomkit.kubernetes.rules import CRITICAL, Container, Kubelet, MemoryVolume, Pod
 from oomkit.model.boot import mem_total_pages
 from oomkit.model.tasks import PAGE
 from oomkit.records import Record

@@ -8,7 +8,7 @@ from oomkit.kubernetes.documents import Document, ManifestError, read_documents
 from oomkit.kubernetes.kubelet_config import ConfigurationError, read_kubelet
 from oomkit.kubernetes.rules import Kubelet, Threshold
 from oomkit.policy import builtin
-from oomkit.policy.peers.running import command_lines
+from oomkit.policy.peers.command_line import command_lines
 from oomkit.policy.read import OthersError, policy_from
 from oomkit.policy.records import Origin, Policy
 from oomkit.printable import printable

@@ -17,8 +17,7 @@ from oomkit.render.quantities import outcome_of, seconds
 from oomkit.scenario import Run, Scenario
 from oomkit.scenario.read import ScenarioError, scenario_from, walk_tasks
 from oomkit.scenario.write import scenario_text
-from oomkit.toml.edit import with_value
-from oomkit.toml.load import decoded
+from oomkit.toml.load import decoded, with_value
 from oomkit.toml.table import TomlError
 from oomkit.views import run_chart_rows as rows
 from oomkit.views.run_compare import rows as compared_rows

@@ -1,6 +1,7 @@
 """The machine's pages by use, as ``/proc/meminfo`` counts them (fs/proc/meminfo.c)."""
 
 from oomkit.kernel.state import Memory
+from oomkit.model.compressed_swap import ZSWAP_ENTRY
 from oomkit.model.machine import Machine
 from oomkit.model.tasks import PROCESS_PAGES
 from oomkit.scenario.sums import added
@@ -20,7 +21,7 @@ def page_usage(machine: Machine) -> dict[str, float]:
         processes += proc.alive
     uses["kernel"] = machine.kernel + processes * PROCESS_PAGES
     uses["rootfs"] = machine.rootfs
-    uses["zram"] = machine.zram_held
+    uses["zram"] = machine.compressed.held
     uses["hugetlb"] = machine.hugetlb_total
     uses["free"] = machine.free
     return uses
@@ -71,6 +72,15 @@ def commit_memory(machine: Machine) -> Memory:
         committed_pages=int(machine.committed),
         hugetlb_pages=int(machine.hugetlb_total),
     )
+
+
+def lines(machine: Machine) -> tuple[float, ...]:
+    """Pages of the lines that :func:`~oomkit.scenario.definitions.lines_of` names."""
+    found = (added(pool.huge for pool in machine.pools()),) if machine.thp else ()
+    if not machine.compressed.is_zswap:
+        return found
+    pool = machine.compressed.used * (machine.compressed.cost - ZSWAP_ENTRY)
+    return (*found, pool, machine.compressed.used)
 
 
 def available(machine: Machine, file: float, free: float | None = None) -> float:

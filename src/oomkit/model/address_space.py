@@ -46,6 +46,8 @@ def reserve(machine: Machine, proc: Proc, pages: float) -> str | None:
     if refusal is None:
         proc.mm.reserved += pages
         proc.mm.mapped += pages
+        if pages >= HUGE_PAGE:
+            proc.mm.spacious += pages // HUGE_PAGE * HUGE_PAGE
     return refusal
 
 
@@ -217,10 +219,12 @@ def map_touched(machine: Machine, proc: Proc, pages: float) -> None:
         if mm.reserved:
             reserved = min(mm.reserved, pages)
             mm.reserved -= reserved
+            mm.spacious = max(mm.spacious - reserved, 0.0)
             mm.zeroed = max(mm.zeroed - reserved, 0.0)
             pages -= reserved
     elif verb == "peek":
         untouched = min(mm.reserved - mm.zeroed, pages)
+        mm.spacious = max(mm.spacious - untouched, 0.0)
         mm.zeroed += pages
         pages -= untouched
         mm.reserved += pages
@@ -282,7 +286,8 @@ def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
         pool = machine.cow_pool(mm.group)
         pool.resident, pool.swapped = anon.resident, anon.swapped
         pool.oldest_s, pool.newest_s = anon.oldest_s, anon.newest_s
-        anon.resident = anon.swapped = 0.0
+        pool.huge = anon.huge
+        anon.resident = anon.swapped = anon.huge = 0.0
         mm.cow_views.append((pool, pages))
     copy.cow_views = list(mm.cow_views)
     shmem = mm.shmem
@@ -299,6 +304,7 @@ def copy_on_write(machine: Machine, mm: Mm, copy: Mm) -> None:
     if mm.gone_over:
         copy.gone_over = dict(mm.gone_over)
     copy.reserved, copy.mapped, copy.zeroed = mm.reserved, mm.mapped, mm.zeroed
+    copy.spacious = mm.spacious
     copy.tables = max(mm.tables - not_copied, float(mm.BASE_TABLES))
 
 
@@ -331,6 +337,7 @@ def free_lazily(machine: Machine, proc: Proc, wanted: float) -> None:
     mm.lazy_space += freed
     mm.anon.resident *= remaining
     mm.anon.swapped *= remaining
+    mm.anon.huge *= remaining
 
 
 def _drop_lazy(machine: Machine, mm: Mm) -> float:
@@ -352,6 +359,7 @@ def free_anon(machine: Machine, proc: Proc, wanted: float) -> None:
         machine.free += mm.anon.resident * (1.0 - remaining)
         mm.anon.resident *= remaining
         mm.anon.swapped *= remaining
+        mm.anon.huge *= remaining
     tables = min(own / 512.0, mm.tables - mm.BASE_TABLES)
     if tables > 0.0:
         mm.tables -= tables
@@ -370,7 +378,7 @@ def _drop(machine: Machine, pool: Pool) -> None:
     """Free a pool that nothing maps any more; of shared memory that ends its file."""
     machine.free += pool.resident
     machine.committed -= pool.charged
-    pool.resident = pool.swapped = pool.charged = 0.0
+    pool.resident = pool.swapped = pool.charged = pool.huge = 0.0
 
 
 def tear_down(machine: Machine, mm: Mm) -> None:

@@ -104,8 +104,11 @@ def _swap(machine: Machine, rates: Rates) -> float:
             for group in pool.group.ancestry:
                 group_rates[group] = group_rates.get(group, 0.0) + change
     soonest = _time_to_swap_mark(machine.swap_total - used, rate, machine.swap_batch)
-    if machine.zram_room and rate > 0.0:
-        soonest = min(soonest, (machine.zram_total - machine.zram_used - 0.5) / rate)
+    if machine.compressed.has_room and rate > 0.0:
+        soonest = min(soonest, (machine.compressed.total - machine.compressed.used - 0.5) / rate)
+    if machine.compressed.full and rate != 0.0:
+        left = machine.compressed.used - machine.compressed.accepts()
+        soonest = min(soonest, max(left, 0.5) / abs(rate * machine.compressed.part(rate)))
     for group, group_rate in group_rates.items():
         left = group.swap_left()
         if left < _INFINITY:
@@ -194,6 +197,8 @@ def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
         if pool.group is not None and (flow := rates.flows.get(pool)) is not None:
             for group in pool.group.ancestry:
                 charged[group] += flow.net() + flow.dirtied - flow.cleaned
+    if machine.compressed.charged:
+        _add_zswap(machine, rates, charged)
     for demand in rates.demands:
         proc = demand.proc
         if proc is not None and proc.mm.group is not None:
@@ -201,6 +206,18 @@ def charge_rates(machine: Machine, rates: Rates) -> dict[Group, float]:
             for group in proc.mm.group.ancestry:
                 charged[group] += extra * demand.speed
     return charged
+
+
+def _add_zswap(machine: Machine, rates: Rates, charged: dict[Group, float]) -> None:
+    """Add what zswap's pages that come and go are charged."""
+    for pool in machine.pools():
+        flow = rates.flows.get(pool)
+        if flow is None or pool.group is None or pool.is_file:
+            continue
+        change = flow.evict - flow.refault
+        for group in pool.group.ancestry:
+            if group.version == 2:
+                charged[group] += change * machine.compressed.part(change) * machine.compressed.cost
 
 
 def _dirty_pages(machine: Machine, rates: Rates) -> float:
@@ -241,16 +258,20 @@ def advance(machine: Machine, rates: Rates, seconds: float) -> None:
     """Let the rates work for some seconds; the machine's clock is the caller's."""
     if seconds <= 0.0:
         return
+    pools = machine.pools()
     for demand in rates.demands:
         if demand.proc is not None:
             _advance_task(machine, demand, demand.proc, seconds)
     # What zram takes is counted when what is in swap is.
     machine.free += (rates.free_rate + rates.zram_rate) * seconds
     flows = rates.flows
-    for pool in machine.pools():
+    for pool in pools:
         flow = flows.get(pool)
         if flow is not None:
             _advance_pool(machine, pool, flow, seconds)
+    if machine.stale:
+        # What came back into a pool that nobody sees any more.
+        machine.shrink_cow_pools()
 
 
 def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) -> None:
@@ -281,6 +302,8 @@ def _advance_task(machine: Machine, demand: Demand, proc: Proc, seconds: float) 
     elif verb == "write" or (verb == "read" and demand.new_pages):
         pool = machine.file(proc.current.file or proc.key, mm.group)
         pool.size = max(pool.size, proc.step_total - proc.step_left)
+    if machine.thp and verb == "touch" and proc.grows:
+        mm.anon.huge += demand.huge * demand.speed * seconds
     if demand.cow_rate > 0.0:
         _unshare(machine, proc, demand.cow_rate * demand.speed * seconds)
 

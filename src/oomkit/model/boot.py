@@ -66,5 +66,8 @@ def set_limits(group: Group, values: dict[str, object]) -> None:
         if field.endswith("_bytes"):
             pages = float("inf") if value is None else float(str(value)) // PAGE
             setattr(group, f"{field.removesuffix('_bytes')}_pages", pages)
+        elif field.endswith("_bytes_s"):
+            pages = float("inf") if value is None else float(str(value)) / PAGE
+            setattr(group, f"{field.removesuffix('_bytes_s')}_pages_s", pages)
         elif field != "name":
             setattr(group, field, value)

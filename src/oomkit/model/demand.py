@@ -35,6 +35,7 @@ class Demand:
         refaults: pools and the pages of each that come back from disk.
         dirty_file: the file it writes to.
         regained: pages it writes to again that it gave back with ``MADV_FREE``.
+        huge: of its new pages, how many are in huge ones; where the machine has any.
         pages_alike: so many pages of its step are like the next; 0: all.
         tables: new page-table pages.
         cow_rate: pages it stops sharing because it writes to them.
@@ -55,6 +56,9 @@ class Demand:
         io: all three.
         slowness: how many times longer than at full speed its CPUs make it take.
         least: how many times longer than alone its reads take in any case.
+        held: seconds that its requests wait for its cgroup's ``io.max``, as its step makes progress
+            by one; this and the next where the machine limits I/O.
+        held_stall: the part of them for pages that were evicted.
         kernel_cpus: CPUs that swapping out for it keeps busy besides.
         domain: what its pages are charged to.
         need: CPUs it could use.
@@ -68,13 +72,16 @@ class Demand:
 
     __slots__ = (
         "alloc_rate", "async_io", "behind", "cow_left", "cow_rate", "cpu_share", "cpus",
-        "cpus_given", "dirty_file", "domain", "first_read_io", "io", "kernel_cpus", "least", "need",
-        "new_pages", "pace", "pages_alike", "passes", "proc", "queued_io", "reading_io", "refaults",
-        "regained", "shared", "slowness", "speed", "stall", "swap_io", "sync_io", "tables",
-        "throttled", "weight",
+        "cpus_given", "dirty_file", "domain", "first_read_io", "held", "held_stall", "huge", "io",
+        "kernel_cpus", "least", "need", "new_pages", "pace", "pages_alike", "passes", "proc",
+        "queued_io", "reading_io", "refaults", "regained", "shared", "slowness", "speed", "stall",
+        "swap_io", "sync_io", "tables", "throttled", "weight",
     )  # fmt: skip
 
     domain: Domain
+    held: float
+    held_stall: float
+    huge: float
 
     def __init__(self, proc: Proc | None) -> None:
         self.proc = proc
@@ -117,11 +124,11 @@ def refaults_of(machine: Machine, pool: Pool, rate: float, missing: float) -> Re
         missing: share of them that is not in memory.
     """
     pages = rate * missing
-    if pool.is_file or not machine.zram_used:
+    if pool.is_file or not machine.compressed.used:
         cpus = pages * (machine.map_s if pool.is_file else machine.swap_in_s)
     else:
-        share = machine.zram_share
-        cpus = pages * (share * machine.zram_in_s + (1.0 - share) * machine.swap_in_s)
+        share = machine.compressed.share
+        cpus = pages * (share * machine.compressed.in_s + (1.0 - share) * machine.swap_in_s)
         rate *= 1.0 - share
     first_read_io = reread_io = 0.0
     unread = min(pool.unread_share, missing)

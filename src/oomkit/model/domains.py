@@ -67,6 +67,11 @@ def count_usage(machine: Machine) -> None:
             for group in pool.group.ancestry:
                 group.usage += pool.resident + pool.dirty
                 group.swap_usage += pool.swapped
+    if machine.compressed.charged:
+        held = machine.compressed.share * machine.compressed.cost
+        for group in machine.groups.values():
+            if group.version == 2:
+                group.usage += group.swap_usage * held
     for mm in machine.mms():
         if mm.group is not None:
             for group in mm.group.ancestry:
@@ -153,7 +158,7 @@ def run_kswapd(machine: Machine) -> None:
     plan = _machine_domain(machine, 0).plan
     for layer in plan.layers if plan is not None else ():
         wanted = machine.reclaim_mark() - machine.free
-        if machine.zram_total:
+        if machine.compressed.total:
             wanted /= machine.swap_yield(layer.anon_share)
         wanted = min(wanted, layer.stock - BATCH_PAGES)
         if layer.hot or wanted <= 0.0:
@@ -185,6 +190,7 @@ def _plan(
     plan = make_plan(pools, swap_left=left, swappiness=swappiness, waiting=waiting)
     if not plan.layers and left < swap_left:
         plan = make_plan(pools, swap_left=swap_left, swappiness=swappiness, waiting=waiting)
+    plan.within_limits = machine.limits_swap_out
     return plan
 
 

@@ -172,11 +172,12 @@ class Engine:
         if "nr_hugepages" in event.vm:
             machine.resize_hugetlb()
         if event.swap_bytes is not None:
-            swap = event.swap_bytes // 4096 + machine.zram_total
+            swap = (event.swap_bytes + machine.spec.zram_bytes) // 4096
             machine.swap_total = max(swap, int(machine.swap_used()) + 1)
         for name, fields in event.cgroups.items():
             set_limits(machine.groups[name], fields)
             self._limits_lowered.add(machine.groups[name])
+        machine.note_io_limits()
         for proc in machine.procs:
             for field, value in event.tasks.get(proc.spec.name, {}).items():
                 setattr(proc, field, value)

@@ -111,9 +111,6 @@ class Lifecycle:
         """Start nothing in a cgroup any more, and remove its files in memory once it is empty."""
         group.evicted = True
 
-    def _is_evicted(self, group: Group | None) -> bool:
-        return group is not None and any(one.evicted for one in group.ancestry)
-
     def _remove_files(self, group: Group | None) -> None:
         """Remove what is in tmpfs of a cgroup that was evicted when its last process is gone."""
         machine = self.machine
@@ -127,7 +124,8 @@ class Lifecycle:
                     pool.resident = pool.swapped = pool.charged = 0.0
 
     def _start_or_wait(self, task: Task, parent: Proc | None, drawn: Drawn) -> None:
-        if task.cgroup and self._is_evicted(self.machine.groups.get(task.cgroup)):
+        group = self._group(task)
+        if group is not None and any(one.evicted for one in group.ancestry):
             self.pending_starts -= 1
             return
         if self.machine.free < self._headroom() + Mm.BASE_TABLES + PROCESS_PAGES:
@@ -156,14 +154,15 @@ class Lifecycle:
             for other in self.machine.procs:
                 if other.spec.name == task.shares_mm_with and other.alive:
                     return other.mm
-        group = self.machine.groups.get(task.cgroup) if task.cgroup else None
-        return Mm(self._next_pid, group)
+        return Mm(self._next_pid, self._group(task))
+
+    def _group(self, task: Task) -> Group | None:
+        return self.machine.groups.get(task.cgroup) if task.cgroup else None
 
     def _program(self, task: Task) -> Pool | None:
         if not task.program_bytes:
             return None
-        group = self.machine.groups.get(task.cgroup) if task.cgroup else None
-        pool = self.machine.file(f"(program {task.name})", group)
+        pool = self.machine.file(f"(program {task.name})", self._group(task))
         pool.size = max(pool.size, task.program_bytes / PAGE)
         return pool
 
@@ -238,9 +237,8 @@ class Lifecycle:
             return self._hold(proc, step)
         if step.verb == "work":
             proc.worked_s = 0.0
-            proc.step_total = proc.step_left = (
-                float("inf") if step.seconds is None else step.seconds * proc.scale()
-            )
+            seconds = float("inf") if step.seconds is None else step.seconds * proc.scale()
+            proc.step_total = proc.step_left = seconds
             return proc.step_left > 0.0
         if step.verb == "exit":
             self.exit(proc)
@@ -278,19 +276,16 @@ class Lifecycle:
     def _enter_memory_step(self, proc: Proc, step: Step) -> bool:
         """Begin a step that takes address space or goes through the page cache."""
         pages = (step.size_bytes or 0) / PAGE * proc.scale()
+        refusal = None
         if step.verb == "reserve":
-            if step.shared:
-                refusal = address_space.reserve_shared(self.machine, proc, pages)
-            else:
-                refusal = address_space.reserve(self.machine, proc, pages)
-            if refusal is not None:
-                self.deny(proc, "mmap", pages, refusal)
-            return refusal is not None
-        if step.hugetlb:
+            reserve = address_space.reserve_shared if step.shared else address_space.reserve
+            refusal = reserve(self.machine, proc, pages)
+        elif step.hugetlb:
             refusal = address_space.reserve_hugetlb(self.machine, proc, pages)
-            if refusal is not None:
-                self.deny(proc, "mmap", pages, refusal)
-                return True
+        if refusal is not None:
+            self.deny(proc, "mmap", pages, refusal)
+        if refusal is not None or step.verb == "reserve":
+            return refusal is not None
         if step.stride_bytes:
             pages = pages * PAGE / step.stride_bytes
         proc.step_total = proc.step_left = pages
@@ -302,10 +297,8 @@ class Lifecycle:
             charge = mm.charged
             need = self._headroom() + mm.tables + PROCESS_PAGES
             free = self.machine.free
-            if free < need and not reclaim_now(self.machine, need - free):
-                self.record_denied(parent, "fork", charge, "free memory")
-                return
-            refusal = address_space.charge(self.machine, parent, charge)
+            short = free < need and not reclaim_now(self.machine, need - free)
+            refusal = "free memory" if short else address_space.charge(self.machine, parent, charge)
             if refusal is not None:
                 self.record_denied(parent, "fork", charge, refusal)
                 return
@@ -316,9 +309,7 @@ class Lifecycle:
             child = self._new_process(parent.spec, parent.pid, copy, parent.drawn)
             child.program = parent.program
             child.oom_score_adj, child.oom_adj = parent.oom_score_adj, parent.oom_adj
-            child.loop = parent.loop
-            child.done_s = parent.done_s
-            child.step = parent.step + 1
+            child.loop, child.done_s, child.step = parent.loop, parent.done_s, parent.step + 1
             self._forked.append(child)
 
     # Refusals and kills.
@@ -388,10 +379,8 @@ class Lifecycle:
         proc.state = "exiting"
         proc.spinning = proc.asleep = False
         held = proc.mm.unmapped_on_exit() + proc.mm.locked + proc.mm.tables
-        takes = (_EXIT_DELAY_S if killed else 0.0) + held / (
-            _EXIT_SPEED * self.machine.fault_pages_s
-        )
-        proc.end_s = self.machine.now + takes
+        takes = held / (_EXIT_SPEED * self.machine.fault_pages_s)
+        proc.end_s = self.machine.now + ((_EXIT_DELAY_S if killed else 0.0) + takes)
         self.timers.call_at(proc.end_s, lambda: self._finish_exit(proc))
 
     def _finish_exit(self, proc: Proc) -> None:

@@ -1,11 +1,12 @@
 """The machine of a run: its memory, what uses it, and its knobs."""
 
 from bisect import bisect_left
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from oomkit.errors import ModelError
 from oomkit.kernel.state import Sysctl
-from oomkit.kernel.versions import rules_for
+from oomkit.kernel.versions import is_from, rules_for
 from oomkit.kernel.watermarks import BOOST_FACTOR, watermarks_for
 from oomkit.model.boot import (
     UPTIME_AT_START_S,
@@ -15,6 +16,7 @@ from oomkit.model.boot import (
     page_cost_s,
     rootfs_pages,
 )
+from oomkit.model.compressed_swap import CompressedSwap
 from oomkit.model.pools import Group, Mm, Pool
 from oomkit.model.tasks import HUGE_PAGE, PAGE, PROCESS_PAGES, Proc
 from oomkit.records import field_names
@@ -23,19 +25,6 @@ from oomkit.scenario.format import Scenario
 
 if TYPE_CHECKING:
     from oomkit.kernel.rules import RuleSet
-
-ZRAM_OUT_COST: Final = 3.34
-"""CPU time of swapping a page out to zram, in faults: found, unmapped, and compressed by lz4."""
-
-ZRAM_IN_COST: Final = 2.25
-"""The same of swapping one in. Both measured as those of oomkit.scenario.format.COSTS were."""
-
-ZRAM_OVERHEAD: Final = 0.018
-"""What a page takes beside what is left of it, in pages: lz4's tokens and zsmalloc's size classes.
-
-Measured there with pages of which a third is random: ``mem_used_total`` was 0.348 of
-``orig_data_size``.
-"""
 
 _FEW_PAGES: Final = 32.0
 """A batch of reclaim."""
@@ -57,13 +46,9 @@ class Machine:
         kernel: kernel memory in use besides page tables and processes.
         rootfs: page cache of the initramfs, which can't be dropped.
         swap_total: SwapTotal.
-        zram_total: the part of it in compressed memory, used first.
+        compressed: the part of swap in compressed memory, used first.
         hugetlb_total: pages set aside as huge ones.
         hugetlb_reserved: of these, pages that are mapped.
-        zram_used: pages swapped out to it.
-        zram_held: pages that these take, compressed.
-        zram_cost: pages that one of them takes.
-        disk_swap_used: pages swapped out to disk.
         kswapd_awake: free memory fell to the low watermarks, and has not been above the high ones
             since.
         boost: by how many pages the watermarks are boosted.
@@ -79,12 +64,13 @@ class Machine:
         read_s: that one takes to be copied that is in memory.
         swap_out_s: that a page takes to be swapped out.
         swap_in_s: that a page takes to be swapped in.
-        zram_out_s: that a page takes to be swapped out to zram.
-        zram_in_s: that one takes to be swapped in from there.
+        thp: there are transparent huge pages.
         procs: the processes, in the order in which they were created.
         files: page cache by file name.
         tmpfs: tmpfs pages by the cgroup they are charged to.
         groups: memory cgroups by path.
+        limits_io: one of them has an ``io.max``.
+        limits_swap_out: that holds for what is swapped out, too.
         unmovable_pages: free pages in page blocks that are not for user memory.
         programs: page cache of the system's own programs; None: the machine has none.
         probe: the program by which it is judged usable or frozen.
@@ -108,13 +94,9 @@ class Machine:
             raise ModelError("machine.reserved: the kernel reserves all of the RAM")
         self.kernel = float(kernel_pages(spec))
         self.rootfs = float(rootfs_pages(self.total))
-        self.zram_total = spec.zram_bytes // PAGE
-        self.zram_cost = 1.0 / spec.compression + ZRAM_OVERHEAD
-        self.zram_used = self.zram_held = self.disk_swap_used = 0.0
-        self.swap_total = spec.swap_bytes // PAGE + self.zram_total
-        self.kswapd_awake = False
+        self.swap_total = (spec.swap_bytes + spec.zram_bytes) // PAGE
+        self.kswapd_awake = self.swap_full = False
         self.boost = 0.0
-        self.swap_full = False
         self.spares: bool | None = None
         self.cpus = spec.cpus
         worth = spec.cpus_worth
@@ -127,8 +109,8 @@ class Machine:
         self.read_s = page_cost_s(spec, "read_bytes_s")
         self.swap_out_s = page_cost_s(spec, "swap_out_bytes_s")
         self.swap_in_s = page_cost_s(spec, "swap_in_bytes_s")
-        self.zram_out_s = ZRAM_OUT_COST / self.fault_pages_s
-        self.zram_in_s = ZRAM_IN_COST / self.fault_pages_s
+        self.compressed = CompressedSwap(spec, self.total, self.fault_pages_s)
+        self.thp = spec.thp != "never"
         self.unmovable_pages = spec.unmovable_bytes / PAGE
         self.procs: list[Proc] = []
         self._by_pid: dict[int, Proc] = {}
@@ -137,6 +119,8 @@ class Machine:
         self.files: dict[str, Pool] = {}
         self.tmpfs: dict[Group | None, Pool] = {}
         self.groups = groups_of(scenario.cgroups)
+        self._swap_io_waits = not is_from(spec.kernel, "6.12")
+        self.note_io_limits()
         self.knobs: dict[str, int] = {}
         self.committed = 0.0
         self._pools: list[Pool] = []
@@ -168,6 +152,11 @@ class Machine:
         self.free -= pool.resident
         return pool
 
+    def note_io_limits(self) -> None:
+        """Note whether a cgroup has an ``io.max``, and whether swapping out waits for it."""
+        self.limits_io = any(group.limits_io for group in self.groups.values())
+        self.limits_swap_out = self.limits_io and self._swap_io_waits
+
     def set_knobs(self, values: dict[str, int]) -> None:
         """Set ``/proc/sys/vm`` knobs and what follows from them."""
         self.knobs.update(values)
@@ -187,7 +176,7 @@ class Machine:
             self.rules,
             min_free_kbytes=chosen.get("min_free_kbytes", 0),
             scale_factor=chosen.get("watermark_scale_factor", 10),
-            thp=self.spec.thp,
+            thp=self.spec.thp != "never",
             boost_factor=self.knobs.get("watermark_boost_factor", BOOST_FACTOR),
         )
         chosen["min_free_kbytes"] = self.watermarks.min_free_kbytes
@@ -199,9 +188,8 @@ class Machine:
         ``set_max_huge_pages()``: those that are mapped stay.
         """
         wanted = float(self.knobs.get("nr_hugepages", 0) * HUGE_PAGE)
-        spare = (
-            max(self.free - self.watermarks.goal_pages - HUGE_PAGE, 0.0) // HUGE_PAGE * HUGE_PAGE
-        )
+        above = max(self.free - self.watermarks.goal_pages - HUGE_PAGE, 0.0)
+        spare = above // HUGE_PAGE * HUGE_PAGE
         wanted = max(min(wanted, self.hugetlb_total + spare), self.hugetlb_reserved)
         self.free -= wanted - self.hugetlb_total
         self.hugetlb_total = wanted
@@ -240,6 +228,7 @@ class Machine:
                 self.free += pool.resident * (1.0 - remaining)
                 pool.resident *= remaining
                 pool.swapped *= remaining
+                pool.huge *= remaining
                 self.stale = self.stale or wanted == 0.0
 
     def tmpfs_of(self, group: Group | None) -> Pool:
@@ -252,11 +241,9 @@ class Machine:
 
     def mms(self) -> list[Mm]:
         """Every address space in use, once."""
-        mms = self._mms
-        if mms is None:
-            seen = {proc.mm.mm_id: proc.mm for proc in self.procs}
-            mms = self._mms = list(seen.values())
-        return mms
+        if self._mms is None:
+            self._mms = list({proc.mm.mm_id: proc.mm for proc in self.procs}.values())
+        return self._mms
 
     def pools(self) -> list[Pool]:
         """Every pool that can hold pages."""
@@ -295,46 +282,19 @@ class Machine:
         return self.swap_total - self.swap_used()
 
     def settle_zram(self) -> None:
-        """Bring what zram holds up to date with what is in swap.
-
-        New pages go there first, as it has the higher priority; those that leave swap are as often
-        on disk as they are many there. Its memory is the kernel's, charged to no cgroup
-        (``zs_malloc()`` without ``__GFP_ACCOUNT``).
-        """
-        if not self.zram_total:
-            return
-        total = self.swap_used()
-        known = self.zram_used + self.disk_swap_used
-        if total >= known:
-            self.zram_used += min(total - known, self.zram_total - self.zram_used)
-        else:
-            self.zram_used *= total / known
-        self.disk_swap_used = max(total - self.zram_used, 0.0)
-        held = self.zram_used * self.zram_cost
-        self.free += self.zram_held - held
-        self.zram_held = held
-
-    @property
-    def zram_room(self) -> bool:
-        """Whether what is swapped out goes to zram."""
-        return self.zram_total - self.zram_used >= 1.0
-
-    @property
-    def zram_share(self) -> float:
-        """Share of what is in swap that is in zram."""
-        known = self.zram_used + self.disk_swap_used
-        return self.zram_used / known if known > 0.0 else float(self.zram_total > 0)
+        """Bring compressed memory up to date with what is in swap."""
+        if self.compressed.total:
+            self.free += self.compressed.settle(self.swap_used())
 
     def swap_yield(self, anon_share: float) -> float:
         """What a reclaimed page frees, where such a share of them is swapped out."""
-        return 1.0 - anon_share * self.zram_cost if self.zram_room else 1.0
+        return 1.0 - anon_share * self.compressed.cost if self.compressed.has_room else 1.0
 
     def reclaim_mark(self) -> float:
         """Free memory up to which kswapd reclaims; while it sleeps, at which it is woken."""
-        watermarks = self.watermarks
         if self.kswapd_awake:
-            return watermarks.goal_pages + self.boost
-        return float(watermarks.wake_pages)
+            return self.watermarks.goal_pages + self.boost
+        return float(self.watermarks.wake_pages)
 
     def spares_used(self) -> bool:
         """Whether pages in no use can be reclaimed, so that those in use stay.
@@ -373,11 +333,10 @@ class Machine:
     def exit_pending(self, group: Group | None) -> bool:
         """Whether a process in a cgroup (None: anywhere) is exiting and will free memory."""
         for proc in self.procs:
-            if proc.state != "exiting":
-                continue
-            own = proc.mm.group
-            if group is None or (own is not None and group in own.ancestry):
-                return True
+            if proc.state == "exiting":
+                own = proc.mm.group
+                if group is None or (own is not None and group in own.ancestry):
+                    return True
         return False
 
     def add_process(self, proc: Proc) -> None:
@@ -395,7 +354,7 @@ class Machine:
     def remove_process(self, proc: Proc) -> None:
         """Remove a process that is gone; init becomes the parent of its children."""
         # Ids only grow, so the list is in their order.
-        del self.procs[bisect_left(self.procs, proc.pid, key=_pid)]
+        del self.procs[bisect_left(self.procs, proc.pid, key=attrgetter("pid"))]
         del self._by_pid[proc.pid]
         if proc.ppid != 1:
             del self._children[proc.ppid][proc.pid]
@@ -403,7 +362,3 @@ class Machine:
             child.ppid = 1
         self._mms = None
         self.stale = True
-
-
-def _pid(proc: Proc) -> int:
-    return proc.pid

@@ -34,6 +34,7 @@ class Pool:
         resident: pages in memory.
         swapped: pages in swap.
         dirty: of a file, pages in memory not yet written (not in ``resident``).
+        huge: of resident ones, pages in huge pages, of which eviction splits as many as of others.
         size: of a file, its pages known so far; of shared memory that was reserved, all of it.
         peak_resident: of a file, the most pages that were ever in memory; the rest was never read.
         hot: pages in constant use, the counterpart of the kernel's active list, as of the last
@@ -43,7 +44,7 @@ class Pool:
     """
 
     __slots__ = (
-        "charged", "dirty", "group", "hot", "is_cow", "is_file", "kind", "mappers", "name",
+        "charged", "dirty", "group", "hot", "huge", "is_cow", "is_file", "kind", "mappers", "name",
         "newest_s", "oldest_s", "peak_resident", "resident", "size", "swapped",
     )  # fmt: skip
 
@@ -59,7 +60,7 @@ class Pool:
         self.group = group
         self.resident = 0.0
         self.swapped = 0.0
-        self.dirty = 0.0
+        self.dirty = self.huge = 0.0
         self.size = 0.0
         self.peak_resident = 0.0
         self.hot = 0.0
@@ -73,10 +74,18 @@ class Pool:
 
     def note_evicted(self, pages: float) -> None:
         """Note that the oldest pages are evicted, before they leave."""
+        if self.huge:
+            self.huge *= max(1.0 - pages / self.resident, 0.0) if self.resident > 0.0 else 0.0
         unused = self.resident - self.hot
         if unused > 0.0:
             share = min(pages / unused, 1.0)
             self.oldest_s += (self.newest_s - self.oldest_s) * share
+
+    def writes_limited_by(self) -> "Group | None":
+        """The cgroup whose ``io.max`` limits what is written of it to swap; None: there is none."""
+        if self.is_file or self.group is None:
+            return None
+        return self.group.writes_limited_by()
 
     @property
     def missing_share(self) -> float:
@@ -152,6 +161,8 @@ class Group:
         swappiness: its own (v1); None: the machine's.
         oom_group: ``memory.oom.group``.
         oom_kill_disable: ``oom_kill_disable`` of ``memory.oom_control`` (v1).
+        io_read_pages_s: ``rbps`` of ``io.max``; infinity: none.
+        io_write_pages_s: its ``wbps``.
         usage: pages charged to it and below, at the last count.
         swap_usage: swap charged to it and below.
         swap_full: its swap ran full and no batch of slots has come free since.
@@ -173,10 +184,26 @@ class Group:
         self.swappiness: int | None = None
         self.oom_group = False
         self.oom_kill_disable = False
+        self.io_read_pages_s = self.io_write_pages_s = float("inf")
         self.usage = 0.0
         self.swap_usage = 0.0
         self.swap_full = False
         self.evicted = False
+
+    def reads_limited_by(self) -> "Group | None":
+        """Of it and those above it the one with the lowest limit of reads; None: there is none."""
+        lowest = min(self.ancestry, key=lambda one: one.io_read_pages_s)
+        return lowest if lowest.io_read_pages_s < _INFINITY else None
+
+    def writes_limited_by(self) -> "Group | None":
+        """The same of writes."""
+        lowest = min(self.ancestry, key=lambda one: one.io_write_pages_s)
+        return lowest if lowest.io_write_pages_s < _INFINITY else None
+
+    @property
+    def limits_io(self) -> bool:
+        """Whether it has an ``io.max``."""
+        return min(self.io_read_pages_s, self.io_write_pages_s) < _INFINITY
 
     @property
     def is_limited(self) -> bool:
@@ -214,6 +241,7 @@ class Mm:
         locked: mlocked pages.
         reserved: address space mapped but not touched yet, pages.
         zeroed: of that, what has the zero page in its page tables.
+        spacious: of the rest, what is in mappings that huge pages fit into.
         tables: page tables, pages.
         mapped: address space in all, pages.
         charged: pages charged to Committed_AS.
@@ -224,8 +252,8 @@ class Mm:
 
     __slots__ = (
         "anon", "charged", "cow_views", "gone_over", "group", "hugetlb", "lazy", "lazy_space",
-        "locked", "mapped", "mm_id", "reserved", "shared", "shmem", "tables", "uncounted_anon",
-        "uncounted_shmem", "users", "zeroed",
+        "locked", "mapped", "mm_id", "reserved", "shared", "shmem", "spacious", "tables",
+        "uncounted_anon", "uncounted_shmem", "users", "zeroed",
     )  # fmt: skip
 
     BASE_RSS: ClassVar[int] = 185
@@ -246,7 +274,7 @@ class Mm:
         self.lazy: Pool | None = None
         self.lazy_space = self.hugetlb = 0.0
         self.locked = 0.0
-        self.reserved = self.zeroed = 0.0
+        self.reserved = self.zeroed = self.spacious = 0.0
         self.tables = float(self.BASE_TABLES)
         self.mapped = float(self.BASE_VM)
         self.charged = 0.0

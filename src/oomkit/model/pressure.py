@@ -91,6 +91,8 @@ def busy_cpus(machine: Machine, demands: list[Demand], queue: float) -> list[Cpu
             threads.append((_thread(demand, part, count, queue), count))
         else:
             threads.append((_thread(demand, part, 1, queue), 1))
+    if machine.limits_io:
+        _wait_for_limits(demands, threads)
     if background > 0.0:
         kswapd.stalled = min(kswapd.stalled, 1.0 - kswapd.reclaims)
         threads.append((kswapd, 1))
@@ -141,6 +143,19 @@ def _thread(demand: Demand, reclaim_part: float, count: int, queue: float) -> Th
         left -= thread.stalled
         thread.waits_io = min(left, waits)
     return thread
+
+
+def _wait_for_limits(demands: list[Demand], threads: list[tuple[Thread, int]]) -> None:
+    """What a thread waits for ``io.max``, and not for memory, it waits for a disk."""
+    held: dict[Proc | None, float] = {}
+    for d in demands:
+        if d.proc is not None:
+            held[d.proc] = d.speed * (d.held - d.held_stall)
+    for thread, _ in threads:
+        waits = held.get(thread.proc, 0.0)
+        if waits > 0.0:
+            left = max(1.0 - thread.works - thread.reclaims - thread.stalled, 0.0)
+            thread.waits_io = min(left, thread.waits_io + waits)
 
 
 def _spread(threads: list[tuple[Thread, int]], cpus: int) -> list[Cpus]:

@@ -5,11 +5,12 @@ reclaimed first, file pages before anonymous ones; then pages in use, evenly, we
 ``vm.swappiness``; without free swap only file pages (mm/vmscan.c, ``get_scan_count()``, 3.10-7.3).
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 from oomkit.model.machine import Machine
-from oomkit.model.pools import Pool, PoolFlows, flow_of
+from oomkit.model.pools import Group, Pool, PoolFlow, PoolFlows, flow_of
 from oomkit.scenario.sums import added
 
 IN_FLIGHT_PAGES: Final = 32
@@ -66,9 +67,10 @@ class Plan:
         pools: the domain's pools; without layers only what flows into them can be reclaimed.
         reclaims_files: whether that holds for files: not where every page left is being read.
         can_swap: whether there is free swap.
+        within_limits: what goes to swap may have to wait for a cgroup's ``io.max``.
     """
 
-    __slots__ = ("can_swap", "layers", "pools", "reclaims_files")
+    __slots__ = ("can_swap", "layers", "pools", "reclaims_files", "within_limits")
 
     def __init__(
         self, layers: list[Layer], pools: Sequence[Pool], *, reclaims_files: bool, can_swap: bool
@@ -77,6 +79,7 @@ class Plan:
         self.pools = pools
         self.reclaims_files = reclaims_files
         self.can_swap = can_swap
+        self.within_limits = False
 
     @property
     def anon_share(self) -> float:
@@ -180,6 +183,8 @@ def distribute_reclaim(plan: Plan, wanted: float, flows: PoolFlows) -> float:
         return 0.0
     if plan.layers:
         layer = plan.layers[0]
+        if plan.within_limits:
+            return wanted - _evict_within_limits(layer, wanted, flows)
         if layer.hot:
             _evict_in_use(layer, wanted, flows)
         else:
@@ -224,6 +229,23 @@ def _evict_in_use(layer: Layer, wanted: float, flows: PoolFlows) -> None:
             flow_of(flows, pool).evict += refault + beyond * amount / total
         else:
             flow_of(flows, pool).evict += wanted * refault / refaulting
+
+
+def _evict_within_limits(layer: Layer, wanted: float, flows: PoolFlows) -> float:
+    """The same where cgroups limit what is swapped out; returns what was found, pages a second."""
+    parts: PoolFlows = defaultdict(PoolFlow)
+    if layer.hot:
+        for pool in layer.pools:
+            flow = flows.get(pool)
+            parts[pool].refault = flow.refault if flow is not None else 0.0
+        _evict_in_use(layer, wanted, parts)
+        amounts = [parts[pool].evict for pool in layer.pools]
+    else:
+        amounts = layer.amounts
+    given = spread(wanted, amounts, [pool.writes_limited_by() for pool in layer.pools])
+    for pool, pages in zip(layer.pools, given, strict=True):
+        flow_of(flows, pool).evict += pages
+    return added(given)
 
 
 def reclaim_now(machine: Machine, pages: float) -> bool:
@@ -278,3 +300,40 @@ def reclaim_from_layer(
         machine.free += part
         found += part
     return found, swapped
+
+
+def spread(total: float, wanted: list[float], limiters: list[Group | None]) -> list[float]:
+    """Spread what a disk writes a second, by what each wants, within their groups' limits.
+
+    Args:
+        total: pages a second.
+        wanted: of each, its weight.
+        limiters: and whose ``io.max`` it is held to; None: nobody's.
+
+    Returns:
+        Pages a second of each. What one limit holds back goes to the others.
+    """
+    given = [0.0] * len(wanted)
+    left = [i for i, pages in enumerate(wanted) if pages > 0.0]
+    while left:
+        weight = added(wanted[i] for i in left)
+        over: dict[Group, float] = {}
+        for i in left:
+            limiter = limiters[i]
+            if limiter is not None:
+                over[limiter] = over.get(limiter, 0.0) + wanted[i]
+        capped = {
+            one: pages for one, pages in over.items()
+            if total * pages / weight > one.io_write_pages_s
+        }  # fmt: skip
+        if not capped:
+            for i in left:
+                given[i] = total * wanted[i] / weight
+            break
+        for i in left:
+            limiter = limiters[i]
+            if limiter is not None and limiter in capped:
+                given[i] = limiter.io_write_pages_s * wanted[i] / capped[limiter]
+        total -= added(one.io_write_pages_s for one in capped)
+        left = [i for i in left if limiters[i] not in capped]
+    return given

@@ -26,8 +26,10 @@ def response_s(machine: Machine, rates: Rates) -> float:
         return _INFINITY
     seconds = probe.cpu_s / _cpu_share(machine, rates)
     if top.plan is not None:
-        if machine.zram_room:
-            seconds += pages * top.plan.anon_share * machine.zram_out_s / _cpu_share(machine, rates)
+        if machine.compressed.has_room:
+            seconds += (
+                pages * top.plan.anon_share * machine.compressed.out_s / _cpu_share(machine, rates)
+            )
         else:
             seconds += pages * top.plan.anon_share / machine.disk_pages_s * rates.queue
     programs = machine.programs

@@ -11,13 +11,14 @@ from oomkit.model.responsiveness import Prober
 from oomkit.model.sample_curves import MB, Curve, Values, rounded
 from oomkit.model.solve import Rates
 from oomkit.model.tasks import Proc
+from oomkit.scenario.definitions import lines_of
 from oomkit.scenario.record import Samples, TaskSamples
 from oomkit.scenario.sums import added
 
 PING: Final = "ping/0"
 PROBE: Final = "probe/0"
 
-_State = tuple[float, float, float, float]
+_State = tuple[float, ...]
 
 _FINEST_S: Final = 2.0**-10
 """Where an adaptive interval begins; doubled again and again it hits whole seconds."""
@@ -110,7 +111,8 @@ class Sampler:
         self._starts_and_exits = 0
         self._last_kill_s = -1.0
         self._live: list[Curve] = []
-        self._before: _State = (0.0, 0.0, 0.0, 0.0)
+        self._before: _State = ()
+        self._lines = lines_of(machine.spec)
         self._cpu_busy = 0.0
 
     # Between two events.
@@ -265,7 +267,7 @@ class Sampler:
             curve.keep(left)
 
     def _state(self) -> _State:
-        """Pages that are free, available, cached, and free in swap."""
+        """Pages that are free, available, cached, and free in swap, and further lines."""
         machine = self.machine
         file = shared = swapped = lazy = 0.0
         for pool in machine.pools():
@@ -278,12 +280,13 @@ class Sampler:
                 if pool.kind == "shmem":
                     shared += pool.resident
         free = machine.free
-        return (
+        usual = (
             free,
             accounting.available(machine, file),
             file - lazy + shared + machine.rootfs,
             max(machine.swap_total - swapped, 0.0),
         )
+        return usual + accounting.lines(machine) if self._lines else usual
 
     def _values(self, curve: Curve) -> Values:
         """A process's rss and swap, pages, and its progress."""
@@ -315,7 +318,9 @@ class Sampler:
             parts.setdefault(row.piece, (i, []))[1].append(row.part)
             before, after = self._pieces[row.piece]
             states.append([a + (b - a) * row.part for a, b in zip(before, after, strict=True)])
-        free, available, cached, swap_free = zip(*states, strict=True) if states else [()] * 4
+        columns = list(zip(*states, strict=True)) or [()] * (4 + len(self._lines))
+        free, available, cached, swap_free = columns[:4]
+        further = zip(self._lines, columns[4:], strict=True)
         tasks = {}
         for key, curve in self._curves.items():
             rss, swap, progress = curve.columns(parts, count)
@@ -335,6 +340,7 @@ class Sampler:
             psi_some_avg10=[rounded(row.some, 2) for row in self._rows],
             psi_full_avg10=[rounded(row.full, 2) for row in self._rows],
             cpu_busy=[rounded(row.cpu_busy, 3) for row in self._rows],
+            lines_mb={name: _as_mb(column) for name, column in further},
             tasks=tasks,
         )
 

@@ -133,7 +133,7 @@ class Sensors:
             pgscan_pages=counters.pgscan + self.pgscan * after_s,
             cgroups=tuple(group.reading(counters, after_s) for group in self.groups),
             working_set_kb=self._working_set_kb(after_s),
-            zram_kb=(machine.zram_held + self.rates.zram_rate * after_s) * KB,
+            zram_kb=(machine.compressed.held + self.rates.zram_rate * after_s) * KB,
         )
 
     def _working_set_kb(self, after_s: float) -> float | None:

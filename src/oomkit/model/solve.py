@@ -4,9 +4,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from oomkit.model import cpu
+from oomkit.model.compressed_swap import ZSWAP_WRITTEN
 from oomkit.model.demand import Demand
 from oomkit.model.disk import queue_behind_swap, queue_factor, speed_of
 from oomkit.model.domains import Domain, Domains, count_usage, domain_of, find_domains
+from oomkit.model.io_limits import hold_io, let_go
 from oomkit.model.machine import Machine
 from oomkit.model.pools import PoolFlow, PoolFlows, flow_of
 from oomkit.model.pressure import Cpus, busy_cpus, pressure
@@ -91,12 +93,12 @@ def solve(machine: Machine) -> Rates:
     )
     _share_cpus(machine, rates, first=True)
     _set_speeds(machine, rates, background)
-    waits = rates.queue > 1.0 or any(d.sync_io and d.proc for d in demands)
+    waits = rates.queue > 1.0 or machine.limits_io or any(d.sync_io and d.proc for d in demands)
     if waits and rates.cpu_busy >= 1.0:
         _share_cpus(machine, rates, first=False)
         _set_speeds(machine, rates, background)
     _set_flows(machine, rates, released)
-    _set_stalls(rates)
+    _set_stalls(machine, rates)
     rates.busy = busy_cpus(machine, demands, rates.queue)
     if rates.busy:
         counts = machine.rules.psi_full == "all_stalled"
@@ -139,7 +141,9 @@ def _release_exiting(machine: Machine, rates: Rates) -> float:
 def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
     """Give each task its CPUs; the second time without those that it waits for the disk."""
     out_s = (
-        machine.zram_out_s / machine.swap_yield(1.0) if machine.zram_room else machine.swap_out_s
+        machine.compressed.out_s / machine.swap_yield(1.0)
+        if machine.compressed.has_room
+        else machine.swap_out_s
     )
     wanted = 0.0
     for demand in rates.demands:
@@ -184,19 +188,27 @@ def _share_cpus(machine: Machine, rates: Rates, *, first: bool) -> None:
 
 def _set_speeds(machine: Machine, rates: Rates, background: float) -> None:
     """Set how fast each task runs with the CPUs, the disk and the memory there are."""
-    to_disk = not machine.zram_room
+    to_disk = not machine.compressed.has_room
     swaps = False
     for demand in rates.demands:
         share = demand.domain.anon_share if to_disk else 0.0
         if share:
             demand.swap_io = demand.alloc_rate * share / machine.disk_pages_s
+            if machine.compressed.full:
+                demand.swap_io *= 1.0 + ZSWAP_WRITTEN
             swaps = True
     if swaps:
         rates.swap_busy = queue_behind_swap(rates.demands)
-    rates.queue = queue = queue_factor(rates.demands, background)
+    if machine.limits_io:
+        queue = hold_io(machine, rates.demands, background)
+    else:
+        queue = queue_factor(rates.demands, background)
+    rates.queue = queue
     for demand in rates.demands:
         waits = demand.sync_io or demand.swap_io or demand.async_io
         demand.speed = speed_of(demand, queue) if waits else demand.cpu_share
+    if machine.limits_io:
+        let_go(rates.demands)
     if machine.groups:
         for demand in rates.demands:
             _throttle_over_high(demand)
@@ -290,7 +302,7 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
     evicted = 0.0
     for group, domain in rates.domains.items():
         if group is not None and domain.plan is not None:
-            wanted = max(domain.need - domain.exits, 0.0)
+            wanted = max(domain.need - domain.exits, 0.0) / _charge_yield(machine, domain)
             domain.scan = wanted - distribute_reclaim(domain.plan, wanted, flows)
             evicted += domain.scan
     top = rates.domains[None]
@@ -298,13 +310,21 @@ def _set_flows(machine: Machine, rates: Rates, released: float) -> None:
         wanted = max(taken - released - evicted, 0.0)
         top.scan = wanted - distribute_reclaim(top.plan, wanted, flows)
         evicted += top.scan
-    if machine.zram_total:
+    if machine.compressed.total:
         evicted += _reclaim_for_zram(machine, rates)
     rates.free_rate = released + evicted - taken - rates.zram_rate
     for pool in machine.files.values():
         flow = flows.get(pool)
         if flow is not None:
             rates.dirty_rate += flow.dirtied - flow.cleaned
+
+
+def _charge_yield(machine: Machine, domain: Domain) -> float:
+    """By how much a page that is reclaimed lowers a cgroup's charge."""
+    group = domain.group
+    if not machine.compressed.charged or group is None or group.version != 2:
+        return 1.0
+    return machine.swap_yield(domain.anon_share)
 
 
 def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
@@ -328,8 +348,7 @@ def _reclaim_for_zram(machine: Machine, rates: Rates) -> float:
 def _zram_rate(machine: Machine, flows: PoolFlows) -> float:
     """Pages a second that zram takes, as :meth:`Machine.settle_zram` has it."""
     change = added(flow.evict - flow.refault for pool, flow in flows.items() if not pool.is_file)
-    share = float(machine.zram_room) if change >= 0.0 else machine.zram_share
-    return change * share * machine.zram_cost
+    return change * machine.compressed.part(change) * machine.compressed.cost
 
 
 def _add_flows(demand: Demand, flows: PoolFlows) -> None:
@@ -346,7 +365,7 @@ def _add_flows(demand: Demand, flows: PoolFlows) -> None:
         flow_of(flows, demand.dirty_file).dirtied += demand.pace * speed
 
 
-def _set_stalls(rates: Rates) -> None:
+def _set_stalls(machine: Machine, rates: Rates) -> None:
     """Set the share of its time that each task waits for memory."""
     queue = rates.queue
     for demand in rates.demands:
@@ -356,6 +375,8 @@ def _set_stalls(rates: Rates) -> None:
             longer = queue
         waits = longer * sync_io + (queue - 1.0) * demand.swap_io
         stall = demand.speed * waits + demand.throttled
+        if machine.limits_io:
+            stall += demand.speed * demand.held_stall
         if demand.domain.blocked and demand.alloc_rate > 0.0:
             stall = 1.0 - demand.speed
         elif stall > 1.0:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from oomkit.model.demand import READ_AHEAD_PAGES, Demand, Refaults, refaults_of
+from oomkit.model.huge_pages import fault_huge
 from oomkit.model.machine import Machine
 from oomkit.model.pools import Pool
 from oomkit.model.tasks import PAGE, PEEK_COST, TABLE_SPAN, Proc, step_pace
@@ -119,8 +120,12 @@ def _add_touch(machine: Machine, proc: Proc, demand: Demand) -> None:
         return
     demand.new_pages = [(_target_pool(machine, proc), pace)]
     demand.alloc_rate = pace + tables
+    if machine.thp:
+        demand.huge = 0.0
     if verb == "touch" and (proc.mm.lazy_space or proc.mm.zeroed):
         _touch_again(machine, proc, demand)
+    elif machine.thp and verb == "touch":
+        fault_huge(machine, proc, demand)
 
 
 def _touch_again(machine: Machine, proc: Proc, demand: Demand) -> None:

@@ -5,7 +5,8 @@ from typing import Final
 from oomkit.model.demand import Demand
 from oomkit.model.domains import AT_LIMIT_PAGES
 from oomkit.model.machine import Machine
-from oomkit.model.pools import PoolFlows
+from oomkit.model.pools import Group, Pool, PoolFlows
+from oomkit.model.reclaim import spread
 from oomkit.scenario.sums import added
 
 _DIRTY_BACKGROUND_RATIO: Final = 10
@@ -52,22 +53,61 @@ def write_back(
         return 0.0, False
     busy = added(1.0 for d in demands if d.sync_io > 0.0 or d.async_io > 0.0)
     share = 1.0 / (1.0 + min(busy, 1.0))
+    if machine.limits_io:
+        return _write_back_within(
+            machine, writers, flows, share, dirty=dirty, throttled=throttled
+        ), throttled
     if dirty >= 1.0:
         for pool in machine.files.values():
             if pool.dirty > 0.0:
                 flows[pool].cleaned = share * machine.disk_pages_s * pool.dirty / dirty
     if throttled:
-        _throttle(writers, share * machine.disk_pages_s, flows)
+        pace = added(d.pace for d in writers)
+        slower = min(share * machine.disk_pages_s / pace, 1.0) if pace > 0.0 else 1.0
+        for demand in writers:
+            _throttle(demand, slower, flows)
     return share, throttled
 
 
-def _throttle(writers: list[Demand], written: float, flows: PoolFlows) -> None:
-    """Let the writers dirty no more pages than the flushers write (balance_dirty_pages())."""
-    pace = added(d.pace for d in writers)
-    slower = min(written / pace, 1.0) if pace > 0.0 else 1.0
-    for demand in writers:
-        demand.alloc_rate -= demand.pace * (1.0 - slower)
-        demand.pace *= slower
-        demand.cpus *= slower
-        if demand.dirty_file is not None:
-            flows[demand.dirty_file].cleaned = 0.0  # solve() sets it to what is dirtied
+def _write_back_within(
+    machine: Machine,
+    writers: list[Demand],
+    flows: PoolFlows,
+    share: float,
+    *,
+    dirty: float,
+    throttled: bool,
+) -> float:
+    """The same where cgroups limit what is written of their files; each has flushers of its own.
+
+    Returns:
+        The flushers' share of the disk.
+    """
+    files = [pool for pool in machine.files.values() if pool.dirty > 0.0 and dirty >= 1.0]
+    total = share * machine.disk_pages_s
+    limiters = [_limiter(pool) for pool in files]
+    given = spread(total, [pool.dirty for pool in files], limiters)
+    for pool, pages in zip(files, given, strict=True):
+        flows[pool].cleaned = pages
+    written = added(given)
+    if throttled:
+        paces = [d.pace for d in writers]
+        given = spread(total, paces, [_limiter(d.dirty_file) for d in writers])
+        for demand, pages in zip(writers, given, strict=True):
+            _throttle(demand, min(pages / demand.pace, 1.0) if demand.pace > 0.0 else 1.0, flows)
+        written = max(written, min(added(given), added(d.pace for d in writers)))
+    return min(share, written / machine.disk_pages_s)
+
+
+def _limiter(file: Pool | None) -> Group | None:
+    group = file.group if file is not None else None
+    return group.writes_limited_by() if group is not None else None
+
+
+def _throttle(demand: Demand, slower: float, flows: PoolFlows) -> None:
+    """Let a writer dirty no more pages than the flushers write (balance_dirty_pages())."""
+    demand.alloc_rate -= demand.pace * (1.0 - slower)
+    demand.pace *= slower
+    demand.cpus *= slower
+    if demand.dirty_file is not None:
+        flows[demand.dirty_file].cleaned = 0.0  # solve() sets it to what is dirtied

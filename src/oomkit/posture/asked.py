@@ -1,18 +1,121 @@
-"""A question about the next victim: the machine as it is, and beside it a changed one."""
+"""A question about the next victim: the machine as it is, and beside it a changed one.
 
-from typing import TYPE_CHECKING
+The kill order may be asked for by what processes belong to: units, cgroups, pods, users, names.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 from oomkit.kernel.alloc import decide
+from oomkit.kernel.cgroup_name import label_in, place, short_name
 from oomkit.kernel.decision import Decision
 from oomkit.kernel.rank import Ranked, asker_dies, rank, within
 from oomkit.kernel.rules import RuleSet
-from oomkit.kernel.state import Allocation, Snapshot
+from oomkit.kernel.state import Allocation, Memcg, Snapshot, Task
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.posture.whatif import Change
 from oomkit.records import Record, replace
 
-if TYPE_CHECKING:
-    from oomkit.posture.groups import By
+By = Literal["unit", "cgroup", "pod", "user", "name"]
+KINDS: tuple[By, ...] = get_args(By)
+NOWHERE = "(none)"
+
+
+class Group(Record, frozen=True, kw_only=True):
+    """Processes that belong together.
+
+    Attributes:
+        name: the unit, the cgroup's path, the pod's uid, the user id, or the name; ``(none)``
+            for those that belong to none.
+        title: what people call it, where that is more than its name.
+        tasks: how many processes with memory.
+        killable: how many of them can be chosen.
+        rss_pages: what they have in memory; pages that several map count for each.
+        swap_pages: what they have in swap.
+        usage_pages: what their cgroup is charged, for cgroups.
+        limit_pages: its limit, for cgroups; None: unlimited, or no record of it.
+        first: which of them is killed first; None where none can be.
+    """
+
+    name: str
+    tasks: int
+    killable: int
+    rss_pages: int
+    swap_pages: int
+    usage_pages: int | None = None
+    limit_pages: int | None = None
+    first: Ranked | None = None
+    title: str | None = None
+
+
+def grouped(snapshot: Snapshot, ranked: Sequence[Ranked], by: By) -> list[Group]:
+    """Group the kill order: that which loses a process first stands first.
+
+    Args:
+        snapshot: the machine, for its cgroups.
+        ranked: the rows to group, worst first.
+        by: what to group by.
+    """
+    members: dict[str, list[Ranked]] = {}
+    for row in ranked:
+        if row.task.has_mm:
+            members.setdefault(_KEYS[by](row.task), []).append(row)
+    memcgs = {memcg.path: memcg for memcg in snapshot.memcgs} if by == "cgroup" else {}
+    groups = [
+        _group(name, rows, memcgs.get(name), _title(snapshot, by, name, rows))
+        for name, rows in members.items()
+    ]
+    groups.sort(key=_order)
+    return groups
+
+
+def _title(snapshot: Snapshot, by: By, name: str, rows: list[Ranked]) -> str | None:
+    if by == "cgroup":
+        return label_in(snapshot, name)
+    known = [names for row in rows if (names := snapshot.names.get(row.task.cgroup)) is not None]
+    if by == "pod" and known and known[0].pod and name != NOWHERE:
+        return "/".join(filter(None, (known[0].namespace, known[0].pod)))
+    if by == "unit" and place(rows[0].task.cgroup).container and known:
+        return known[0].text() or None
+    return None
+
+
+def _group(name: str, rows: list[Ranked], memcg: Memcg | None, title: str | None) -> Group:
+    killable = [row for row in rows if row.rank is not None]
+    return Group(
+        name=name,
+        tasks=len(rows),
+        killable=len(killable),
+        rss_pages=sum(row.task.rss_pages for row in rows),
+        swap_pages=sum(row.task.swap_pages for row in rows),
+        usage_pages=memcg.usage_pages if memcg is not None else None,
+        limit_pages=memcg.limit_pages if memcg is not None else None,
+        title=title,
+        first=min(killable, key=lambda row: row.rank or 0) if killable else None,
+    )
+
+
+def _order(group: Group) -> tuple[bool, int]:
+    first = group.first
+    if first is None or first.rank is None:
+        return True, -group.rss_pages
+    return False, first.rank
+
+
+def _unit(task: Task) -> str:
+    found = place(task.cgroup)
+    if found.pod or found.container:
+        return short_name(task.cgroup)
+    return found.unit or (NOWHERE if task.cgroup == "/" else task.cgroup)
+
+
+_KEYS: dict[By, Callable[[Task], str]] = {
+    "unit": _unit,
+    "cgroup": lambda task: task.cgroup,
+    "pod": lambda task: place(task.cgroup).pod or NOWHERE,
+    "user": lambda task: str(task.uid),
+    "name": lambda task: task.comm,
+}
 
 
 class Comparison(Record, frozen=True, kw_only=True):

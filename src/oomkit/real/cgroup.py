@@ -129,6 +129,15 @@ def play(scenario: Scenario, *, seed: int = 0) -> Played:
     )
 
 
+def _thp() -> str:
+    """What this host does with huge pages: the word in brackets."""
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled", encoding="ascii") as file:
+            return file.read().partition("[")[2].partition("]")[0]
+    except OSError:
+        return "never"
+
+
 def refusals(scenario: Scenario) -> list[str]:
     """Why a scenario can't be played in a cgroup of this host; empty if it can."""
     memory = _meminfo()
@@ -137,6 +146,7 @@ def refusals(scenario: Scenario) -> list[str]:
         lowest_adj=lowest_adj(),
         host_swap_bytes=memory["SwapFree"] * 1024,
         lockable_bytes=_lockable_bytes(),
+        thp=_thp(),
     )
     hierarchy = find_hierarchy("/proc")
     if hierarchy is not None:
@@ -235,6 +245,7 @@ def _sources(scenario: Scenario, tree: GroupTree, host: Host) -> Plan:
             "names": _NAMES[host.version],
         },
         "files": {**files, "cpu": "/proc/stat"},
+        "lines": [],
         "swap": scenario.machine.swap_bytes > 0,
     }
 

@@ -77,6 +77,7 @@ def for_cgroup(
     lowest_adj: int,
     host_swap_bytes: int,
     lockable_bytes: float = float("inf"),
+    thp: str = "never",
 ) -> list[str]:
     """What a memory cgroup of this host can't show.
 
@@ -85,6 +86,7 @@ def for_cgroup(
         lowest_adj: lowest ``oom_score_adj`` this process may give.
         host_swap_bytes: free swap of this host.
         lockable_bytes: what an ordinary user's task may lock here.
+        thp: what this host does with huge pages.
     """
     reasons = common(scenario)
     reasons += [
@@ -94,9 +96,18 @@ def for_cgroup(
     ]
     if scenario.machine.zram_bytes:
         reasons.append("it has swap in compressed memory, which a cgroup has not of its own")
+    if scenario.machine.zswap:
+        reasons.append("it has zswap, whose pool is the whole machine's")
     if scenario.machine.swap_bytes > host_swap_bytes:
         reasons.append(f"it has {scenario.machine.swap_bytes >> 20} MB of swap, this host "
                        f"{host_swap_bytes >> 20} MB free")  # fmt: skip
+    if scenario.machine.thp not in ("never", thp):
+        reasons.append(f"thp is {scenario.machine.thp} for the whole machine, and {thp} here")
+    reasons += [
+        f"cgroup {group.name}: io_max limits a disk, and this host's is not the scenario's"
+        for group in scenario.cgroups
+        if limits_io(scenario, group)
+    ]
     for _, task in walk_tasks(scenario.tasks):
         locked = sum(step.size_bytes or 0 for step in task.steps if step.verb == "lock")
         if task.uid and locked > lockable_bytes:
@@ -107,6 +118,19 @@ def for_cgroup(
             reasons.append(f"task {task.name}: oom_score_adj {lowest} needs CAP_SYS_RESOURCE; "
                            f"{lowest_adj} is the lowest allowed here")  # fmt: skip
     return reasons
+
+
+_IO_MAX = {"io_read_bytes_s": "rbps", "io_write_bytes_s": "wbps"}
+"""Fields of :class:`Cgroup` that are keys of ``io.max``."""
+
+
+def limits_io(scenario: Scenario, group: Cgroup) -> bool:
+    """Whether a cgroup has an ``io.max``, then or later."""
+    changes = [event.cgroups.get(group.name, {}) for event in scenario.at]
+    return any(
+        getattr(group, field) is not None or any(field in change for change in changes)
+        for field in _IO_MAX
+    )
 
 
 def _later(scenario: Scenario, name: str) -> Iterable[int]:
@@ -126,12 +150,24 @@ class GroupTree:
         root: directory below which they are made.
         version: interface that is mounted there.
         groups: the scenario's cgroups.
+        controllers: those that groups below others need.
+
+    Attributes:
+        disks: devices that ``io.max`` limits, by name; the agent writes their numbers.
     """
 
-    def __init__(self, root: str, version: Literal[1, 2], groups: tuple[Cgroup, ...]) -> None:
+    def __init__(
+        self,
+        root: str,
+        version: Literal[1, 2],
+        groups: tuple[Cgroup, ...],
+        controllers: str = "+memory",
+    ) -> None:
         self.root = root
         self.version = version
         self.groups = groups
+        self.controllers = controllers
+        self.disks: tuple[str, ...] = ()
 
     def path(self, name: str) -> str:
         """Directory of a cgroup."""
@@ -160,7 +196,7 @@ class GroupTree:
             files = self.files(named[name])
             leaves = self.version == 2 and name in above_others
             if leaves:
-                files.insert(0, ("cgroup.subtree_control", "+memory"))
+                files.insert(0, ("cgroup.subtree_control", self.controllers))
             plans.append({"path": self.path(name), "files": files})
             if leaves:
                 plans.append({"path": f"{self.path(name)}/{LEAF}", "files": []})
@@ -175,7 +211,7 @@ class GroupTree:
         fields = {
             name: getattr(group, name)
             for name in (
-                "max_bytes", "high_bytes", "swap_max_bytes", "memsw_bytes", "swappiness",
+                "max_bytes", "high_bytes", "swap_max_bytes", "memsw_bytes", "swappiness", *_IO_MAX,
             )
             if getattr(group, name) is not None
         }  # fmt: skip
@@ -193,8 +229,13 @@ class GroupTree:
         names = _V1 if self.version == 1 else _V2
         pairs = []
         for field, value in fields.items():
+            if field in _IO_MAX and self.version == 2:
+                limit = f"{_IO_MAX[field]}={int(value)}"
+                pairs += [("io.max", f"{disk} {limit}") for disk in self.disks]
+                continue
             if field not in names:
-                raise ValueError(f"cgroup v{self.version} has no {field.removesuffix('_bytes')}")
+                name = "io_max" if field in _IO_MAX else field.removesuffix("_bytes")
+                raise ValueError(f"cgroup v{self.version} has no {name}")
             pairs.append((names[field], str(int(value))))
         return pairs
 

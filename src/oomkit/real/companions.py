@@ -204,11 +204,11 @@ def _guard(name: str, policy: str, scenario: Scenario) -> Companion:
         modules=(
             "oomkit.guard.bootstrap",
             "oomkit.guard.config",
-            "oomkit.guard.selftest",
+            "oomkit.host.pidfd",
             "oomkit.guard.daemon",
             "oomkit.guard.flight_recorder",
             "oomkit.guard.recording_format",
-            "oomkit.guard.strip",
+            "oomkit.guard.bootstrap",
             "oomkit.host.libc",
             "oomkit.host.self_protection",
         ),

@@ -32,6 +32,10 @@ class Disks:
             return None
         return f"/dev/vd{'abcdef'[self.order.index(name)]}"
 
+    def devices(self) -> tuple[str, ...]:
+        """What the guest calls them all."""
+        return tuple(device for name in self.order if (device := self.device(name)))
+
     def arguments(self) -> list[str]:
         """Options for QEMU. The bandwidth is set later, when the files are in place."""
         arguments = []

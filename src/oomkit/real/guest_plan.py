@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 
-from oomkit.real.cgroup_limits import GroupTree
+from oomkit.real.cgroup_limits import GroupTree, limits_io
 from oomkit.real.companion import Companion
 from oomkit.real.disks import Disks
 from oomkit.real.plan import SAMPLE_S, Places, Plan, Planner, changes, files_of
 from oomkit.real.run_record import LOW_SHARE
-from oomkit.scenario.definitions import probe_of
+from oomkit.scenario.definitions import lines_of, probe_of
 from oomkit.scenario.format import At, Scenario
 from oomkit.scenario.read import walk_tasks
 
@@ -41,8 +41,10 @@ def plan_of(
         own_clock: the guest's clock is not the host's, by which its disks go.
         measured: measure what faults, reads and swapping cost, before the start.
     """
+    io = any(limits_io(scenario, group) for group in scenario.cgroups)
+    controllers = "+memory +io" if io else "+memory"
     trees = {
-        2: GroupTree(_V2, 2, groups_of(scenario, 2)),
+        2: GroupTree(_V2, 2, groups_of(scenario, 2), controllers),
         1: GroupTree(_V1, 1, groups_of(scenario, 1)),
     }
     where = {group.name: trees[group.version] for group in scenario.cgroups}
@@ -64,12 +66,6 @@ def plan_of(
             pairs += where[name].changes(one)
         return pairs
 
-    made = trees[2].plan() + trees[1].plan()
-    units = companion.units if companion is not None else frozenset()
-    for group in made:
-        if group["path"].removeprefix(f"{_V2}/") in units:
-            group["made"] = True
-    at = changes(scenario, writes)
     tasks = planner.tasks()
     files = files_of(tasks)
     if scenario.machine.programs_bytes:
@@ -77,6 +73,13 @@ def plan_of(
     if measured:
         files[_MEASURED] = _MEASURED_BYTES
     drives.plan(files, _uses_disk(scenario) or bool(files))
+    trees[2].disks = drives.devices()
+    made = trees[2].plan() + trees[1].plan()
+    units = companion.units if companion is not None else frozenset()
+    for group in made:
+        if group["path"].removeprefix(f"{_V2}/") in units:
+            group["made"] = True
+    at = changes(scenario, writes)
     return {
         "tasks": tasks,
         "slots": planner.slots,
@@ -93,7 +96,9 @@ def plan_of(
         "probe": _probe(scenario),
         "clock": CLOCK_S if own_clock and drives.order else None,
         "incompressible": (
-            1.0 / scenario.machine.compression if scenario.machine.zram_bytes else 0.0
+            1.0 / scenario.machine.compression
+            if scenario.machine.zram_bytes or scenario.machine.zswap
+            else 0.0
         ),
         "programs": "/disk/(programs)" if scenario.machine.programs_bytes else "",
         "measure": _costs(scenario) if measured else None,
@@ -104,10 +109,11 @@ def plan_of(
                 "pressure": "/proc/pressure/memory",
                 "cpu": "/proc/stat",
             },
+            "lines": list(lines_of(scenario.machine)),
             "swap": bool(scenario.machine.swap_bytes or scenario.machine.zram_bytes),
         },
         "guest": {
-            "cgroup": bool(trees[2].groups),
+            "cgroup": controllers if trees[2].groups else "",
             "cgroup1": bool(trees[1].groups),
             "disk": drives.device("disk"),
             "files": list(files.items()),
@@ -166,7 +172,10 @@ def needs_disk(scenario: Scenario) -> bool:
 
 
 def _sysctl(scenario: Scenario) -> list[tuple[str, str]]:
-    return [
+    """Files and values; below 512 MB ``hugepage_init()`` ignores the parameter for huge pages."""
+    thp = scenario.machine.thp
+    huge_pages = [("/sys/kernel/mm/transparent_hugepage/enabled", thp)] if thp != "never" else []
+    return huge_pages + [
         (f"/proc/sys/vm/{name}", str(value))
         for name, value in scenario.vm.items()
         if name not in ("oom_killer_disabled", "would_have_oomkilled")

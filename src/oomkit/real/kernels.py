@@ -100,16 +100,24 @@ def has_memcg_v1(kernel: Bootable) -> bool:
 
     From 6.11 on they are an option of their own (``CONFIG_MEMCG_V1``), off in Debian's kernels.
     """
+    text = _configuration(kernel)
+    return "CONFIG_MEMCG_V1=y" in text or "CONFIG_MEMCG_V1" not in text
+
+
+def has_zswap(kernel: Bootable) -> bool:
+    """Whether it was built with zswap, by the same; Debian's cloud kernels are not."""
+    return "CONFIG_ZSWAP is not set" not in _configuration(kernel)
+
+
+def _configuration(kernel: Bootable) -> str:
     above = os.path.dirname(kernel.image)
-    text = ""
     for path in (f"{above}/config-{kernel.release}", f"{above}/config"):
         try:
             with open(path, encoding="ascii", errors="replace") as file:
-                text = file.read()
-                break
+                return file.read()
         except OSError:
             continue
-    return "CONFIG_MEMCG_V1=y" in text or "CONFIG_MEMCG_V1" not in text
+    return ""
 
 
 def fetch(version: str) -> Bootable:

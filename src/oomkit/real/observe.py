@@ -76,6 +76,7 @@ class Observation:
         t0: ``CLOCK_MONOTONIC`` at the start; None before it.
         procs: pid to what was seen of it.
         samples: t_s, free, available, cached, swap_free, total (MB), PSI some, full, CPU busy.
+        lines: further lines of meminfo (MB), by the number of the sample they came with.
         refused: requests that failed.
         rounds: when rounds of the probe began and were over.
         round_began_s: when the newest that was seen under way began.
@@ -101,6 +102,7 @@ class Observation:
         self.t0: float | None = None
         self.procs: dict[int, Seen] = {}
         self.samples: list[tuple[float, ...]] = []
+        self.lines: dict[int, tuple[float, ...]] = {}
         self.refused: list[Refused] = []
         self.rounds: list[tuple[float, float]] = []
         self.round_began_s: float | None = None
@@ -137,6 +139,7 @@ class Observation:
             "gone": self._on_gone,
             "denied": self._on_denied,
             "sample": self._on_sample,
+            "lines": self._on_lines,
             "task": self._on_task,
             "probe": self._on_probe,
             "probing": self._on_probing,
@@ -250,6 +253,9 @@ class Observation:
         if len(values) != _WORDS_OF_SAMPLE - 1:
             raise ValueError("a sample of another length")
         self.samples.append((now, *values))
+
+    def _on_lines(self, now: float, words: list[str]) -> None:
+        self.lines[len(self.samples) - 1] = tuple(float(word) for word in words)
 
     def _on_task(self, now: float, words: list[str]) -> None:
         pid, rss, swap, cpu, loops, at = words

@@ -66,7 +66,7 @@ class Planner:
             "uid": task.uid,
             "gid": task.uid,
             "threads": task.threads,
-            "thp": self.scenario.machine.thp,
+            "thp": _huge_pages(self.scenario, task),
             "loops": task.loops,
             "restart": task.restart_s,
             "program": f"program-{task.name}" if task.program_bytes else None,
@@ -102,6 +102,13 @@ class Planner:
             "count": step.count,
             "code": step.code,
         }
+
+
+def _huge_pages(scenario: Scenario, task: Task) -> int:
+    """What a task says of huge pages for its mappings: 0 none, 1 nothing, 2 it asks for them."""
+    if scenario.machine.thp == "never" or task.thp == "never":
+        return 0
+    return 2 if task.thp == "madvise" else 1
 
 
 def effective_adj(task: Task) -> int:

@@ -18,7 +18,7 @@ from oomkit.real.companion import Companion
 from oomkit.real.errors import RealError
 from oomkit.real.guest_plan import groups_of, needs_disk, plan_of
 from oomkit.real.initramfs import initramfs
-from oomkit.real.kernels import Bootable, has_memcg_v1
+from oomkit.real.kernels import Bootable, has_memcg_v1, has_zswap
 from oomkit.real.kills import stamped
 from oomkit.real.monitor import Monitor, MonitorClosedError
 from oomkit.real.observe import Observation
@@ -26,7 +26,7 @@ from oomkit.real.pace import Pace
 from oomkit.real.run_record import Played, as_found, assemble
 from oomkit.real.static_agent import agent
 from oomkit.real.workdir import scratch
-from oomkit.scenario.format import Scenario
+from oomkit.scenario.format import Machine, Scenario
 
 BOOT_S = 300.0
 """How long a guest may take to be ready; without KVM ten seconds are usual on an idle host."""
@@ -72,6 +72,8 @@ def refusals(scenario: Scenario, kernel: Bootable) -> list[str]:
     reasons += missing_knobs(groups_of(scenario, 2), scenario.at, 2)
     if groups_of(scenario, 1) and not has_memcg_v1(kernel):
         reasons.append(f"{kernel.release} was built without v1 memory cgroups (CONFIG_MEMCG_V1)")
+    if scenario.machine.zswap and not has_zswap(kernel):
+        reasons.append(f"{kernel.release} was built without zswap (CONFIG_ZSWAP)")
     if kernel.modules is None and "-cloud-" in kernel.release and needs_disk(scenario):
         reasons.append(f"{kernel.release} is here without its modules, and its disk drivers are "
                        "modules")  # fmt: skip
@@ -120,6 +122,13 @@ def play(
             finally:
                 guest.stop()
     raise AssertionError("the last boot returns or raises")
+
+
+def _zswap(machine: Machine) -> tuple[str, ...]:
+    """Kernel parameters; without the first zswap is as the kernel was built."""
+    if not machine.zswap:
+        return ("zswap.enabled=0",)
+    return ("zswap.enabled=1", f"zswap.max_pool_percent={machine.zswap_max_pool_percent}")
 
 
 class _Guest:
@@ -215,7 +224,6 @@ class _Guest:
         self.sockets = [ours, control]
         self.monitor = Monitor(control)
         machine = self.scenario.machine
-        thp = "always" if machine.thp else "never"
         command = [
             # The guest dies with this process.
             "setpriv", "--pdeathsig", "KILL",
@@ -225,7 +233,7 @@ class _Guest:
             "-kernel", kvm.startable(self.kernel, machine.ram_bytes, self.directory),
             "-initrd", f"{self.directory}/initrd",
             "-append", " ".join((_COMMAND_LINE, f"rdinit={self._process_1()}",
-                                 f"transparent_hugepage={thp}",
+                                 f"transparent_hugepage={machine.thp}", *_zswap(machine),
                                  *kvm.kernel_parameters(self.kernel, machine.cpus))),
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-device", "virtio-serial-pci",

@@ -10,7 +10,7 @@ from oomkit.real.agent.heartbeat import ANSWER_S, REQUEST_S
 from oomkit.real.kills import LogLine, kills_of, panic_text
 from oomkit.real.observe import Observation, Seen, Sent
 from oomkit.real.plan import effective_adj
-from oomkit.scenario.definitions import freezes, outcome_of, probe_of
+from oomkit.scenario.definitions import freezes, lines_of, outcome_of, probe_of
 from oomkit.scenario.format import Scenario, Task
 from oomkit.scenario.read import walk_tasks
 from oomkit.scenario.record import (
@@ -329,6 +329,10 @@ def _samples(scenario: Scenario, seen: Observation) -> Samples:
         psi_some_avg10=pressure[0] or [0.0] * count,
         psi_full_avg10=pressure[1] or [0.0] * count,
         cpu_busy=list(columns[8]),
+        lines_mb={
+            name: [seen.lines[i][k] if i in seen.lines else 0.0 for i in range(count)]
+            for k, name in enumerate(lines_of(scenario.machine) if seen.lines else ())
+        },
         tasks=tasks,
     )
 

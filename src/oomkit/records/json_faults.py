@@ -3,8 +3,7 @@
 import re
 from typing import Any, NoReturn
 
-from oomkit.records.errors import DecodeError, ValidationError
-from oomkit.records.shapes import Fields, Shape, shape_of
+from oomkit.records.shapes import DecodeError, Fields, Shape, ValidationError, shape_of
 
 
 def check(data: bytes, shape: Shape) -> None:

@@ -17,8 +17,7 @@ from typing import (
     get_type_hints,
 )
 
-from oomkit.records.json_in import DecodeError, ValidationError, from_json
-from oomkit.records.json_out import to_builtins, to_json
+from oomkit.records.json_text import DecodeError, ValidationError, from_json, to_builtins, to_json
 
 __all__ = [
     "DecodeError",

@@ -1,4 +1,4 @@
-"""What JSON values the annotation of a field takes."""
+"""What JSON values the annotation of a field takes, and what is raised where they are others."""
 
 import types
 from functools import cache
@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+
+class DecodeError(Exception):
+    """A text is not JSON."""
+
+
+class ValidationError(DecodeError):
+    """A value is not of the type it should be; the message names the place."""
+
 
 _ORDER = ("bool", "int", "float", "str", "object", "array", "null")
 _SCALARS = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null"}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from oomkit.printable import printable
 from oomkit.records import replace
 from oomkit.render.bars import bar as draw_bar
-from oomkit.render.cells import cell_len
 from oomkit.render.document import (
     Bars,
     Command,
@@ -26,6 +25,7 @@ from oomkit.render.layout import (
     Column,
     Piece,
     Terminal,
+    cell_len,
     command_lines,
     no_room,
     table,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from oomkit.records import Record
-from oomkit.scenario.format import Step, Verb
+from oomkit.scenario.format import Machine, Step, Verb
 from oomkit.scenario.record import Freeze, Outcome
 
 _KB: Final = 1024
@@ -157,6 +157,12 @@ _LOCKS_A_SECOND: Final = 10
 """Locked pieces a second at most where a rate is given, so that a slow step has few mappings."""
 
 _PAGE: Final = 4096
+
+
+def lines_of(machine: Machine) -> tuple[str, ...]:
+    """Lines of ``/proc/meminfo`` that samples have besides the usual."""
+    huge = ("AnonHugePages",) if machine.thp != "never" else ()
+    return (*huge, "Zswap", "Zswapped") if machine.zswap else huge
 
 
 def piece_bytes(step: Step, rate_bytes_s: float | None = None) -> int:

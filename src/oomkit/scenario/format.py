@@ -15,6 +15,9 @@ Verb = Literal[
 
 Role = Literal["innocent", "culprit", "protected"]
 
+Thp = Literal["always", "madvise", "never"]
+"""Values of ``/sys/kernel/mm/transparent_hugepage/enabled``."""
+
 
 class Step(Record, frozen=True, kw_only=True):
     """One thing a task does before it goes on to the next.
@@ -84,6 +87,8 @@ class Task(Record, frozen=True, kw_only=True):
         children: tasks it forks when it starts; times count from then.
         shares_mm_with: name of a task whose address space it uses.
         role: what its death means; None: judged by whether it was growing.
+        thp: it asks for huge pages (``madvise``), or wants ``never`` any; None: as the machine has
+            it.
         loops: how often the steps are gone through; None: without end.
         on_sigterm: ``exit`` follows SIGTERM, ``ignore`` goes on until SIGKILL.
         sigterm_exit_s: how long it goes on after SIGTERM before it exits.
@@ -107,6 +112,7 @@ class Task(Record, frozen=True, kw_only=True):
     children: tuple["Task", ...] = ()
     shares_mm_with: str | None = None
     role: Role | None = None
+    thp: Literal["madvise", "never"] | None = None
     loops: int | None = 1
     on_sigterm: Literal["exit", "ignore"] = "exit"
     sigterm_exit_s: float = 0.0
@@ -139,7 +145,9 @@ class Machine(Record, frozen=True, kw_only=True):
         ram_bytes: memory built in.
         swap_bytes: swap on the disk.
         zram_bytes: swap in compressed memory (zram), used before the disk's.
-        compression: what tasks write becomes so many times smaller there.
+        zswap: a pool of compressed pages (zswap) takes what is swapped out before the disk does.
+        zswap_max_pool_percent: of MemTotal, how large that pool may be.
+        compression: what tasks write becomes so many times smaller in zram or zswap.
         cpus: number of CPUs.
         cpus_worth: how many CPUs' work all of them do together, as where a virtual machine's take
             turns; None: that many.
@@ -160,13 +168,16 @@ class Machine(Record, frozen=True, kw_only=True):
             other than Movable in ``/proc/pagetypeinfo``).
         programs_bytes: text and libraries the system itself needs to react (shell, login,
             daemons): page cache in constant use.
-        thp: transparent huge pages are enabled, which raises ``min_free_kbytes``.
+        thp: transparent huge pages: for all, for tasks that ask, or none. The first two raise
+            ``min_free_kbytes``.
         hz: ``CONFIG_HZ``.
     """
 
     ram_bytes: int
     swap_bytes: int = 0
     zram_bytes: int = 0
+    zswap: bool = False
+    zswap_max_pool_percent: int = 20
     compression: float = 3.0
     cpus: int = 2
     cpus_worth: float | None = None
@@ -183,7 +194,7 @@ class Machine(Record, frozen=True, kw_only=True):
     kernel_bytes: int | None = None
     unmovable_bytes: int = 14 * 2**20
     programs_bytes: int = 0
-    thp: bool = False
+    thp: Thp = "never"
     hz: int = 250
 
 
@@ -205,6 +216,10 @@ class Cgroup(Record, frozen=True, kw_only=True):
         swappiness: v1 ``memory.swappiness``.
         oom_group: ``memory.oom.group``.
         oom_kill_disable: v1 ``memory.oom_control``.
+        io_read_bytes_s: ``rbps`` of ``io.max``: what its tasks read at most of the disk of files,
+            and of that of swap; None: unlimited.
+        io_write_bytes_s: ``wbps``: what is written at most of the files they wrote to, and to swap
+            of the memory they are charged for.
     """
 
     name: str
@@ -220,6 +235,8 @@ class Cgroup(Record, frozen=True, kw_only=True):
     swappiness: int | None = None
     oom_group: bool = False
     oom_kill_disable: bool = False
+    io_read_bytes_s: float | None = None
+    io_write_bytes_s: float | None = None
 
 
 class At(Record, frozen=True, kw_only=True):

@@ -1,13 +1,13 @@
 """Reading a scenario file: every fault of it at once, each with its place."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from oomkit.kernel.versions import UnknownKernelError, rules_for
 from oomkit.records import replace
-from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task
+from oomkit.scenario.format import Cgroup, Machine, Role, Scenario, Step, Task, Thp
 from oomkit.scenario.knobs import read_knobs
-from oomkit.scenario.steps import MAX_STEPS, read_at, read_steps
+from oomkit.scenario.steps import MAX_STEPS, read_at, read_io_max, read_steps
 from oomkit.toml import units
 from oomkit.toml.load import apply_overrides, blamed, load
 from oomkit.toml.table import Fault, Table, TomlError, choice, integer, name, text
@@ -19,6 +19,8 @@ MAX_TASKS = 100_000
 MIN_RAM = 16 * 2**20
 
 MAX_RATE = 100 * 2**30
+
+_V1_IO = "expected no io_max with version = 1, whose memory cgroups limit no disk"
 
 
 class ScenarioError(TomlError):
@@ -77,6 +79,8 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         ram_bytes=table.take("ram", _ram, 0) if missing else table.require("ram", _ram, 0),
         swap_bytes=table.take("swap", units.size, 0),
         zram_bytes=table.take("zram", units.size, 0),
+        zswap=table.flag("zswap"),
+        zswap_max_pool_percent=table.take("zswap_max_pool_percent", integer(1, 100), 20),
         compression=table.take("compression", _compression, 3.0),
         cpus=table.take("cpus", integer(1, 8192), 2),
         cpus_worth=table.take("cpus_worth", _worth, None),
@@ -93,9 +97,13 @@ def _machine(table: Table, *, missing: bool) -> Machine:
         kernel_bytes=table.take("kernel_memory", units.size, None),
         unmovable_bytes=table.take("unmovable_free", units.size, 14 * 2**20),
         programs_bytes=table.take("programs", units.size, 0),
-        thp=table.flag("thp"),
+        thp=table.take("thp", _thp, "never"),
         hz=table.take("hz", integer(100, 1000), 250),
     )
+    if machine.zswap and machine.zram_bytes:
+        table.fault("zswap", "expected no zram beside it: one of them compresses")
+    elif machine.zswap and not machine.swap_bytes:
+        table.fault("zswap", "expected swap, whose slots its pages take")
     table.done()
     return machine
 
@@ -113,6 +121,14 @@ def _hardware_rate(value: Any) -> float:
     if rate > MAX_RATE:
         raise ValueError('a rate up to "100G/s"')
     return rate
+
+
+def _thp(value: Any) -> Thp:
+    if isinstance(value, bool):
+        return "always" if value else "never"
+    if value not in get_args(Thp):
+        raise ValueError("true, false, " + ", ".join(f'"{mode}"' for mode in get_args(Thp)))
+    return cast(Thp, value)
 
 
 def _worth(value: Any) -> float:
@@ -160,6 +176,8 @@ def _task(table: Table) -> Task:
         shares_mm_with=table.take("shares_mm_with", name, None),
         role=cast(Role | None, table.take("role", choice("innocent", "culprit", "protected"), "")
                   or None),
+        thp=cast(Literal["madvise", "never"] | None,
+                 table.take("thp", choice("madvise", "never"), None)),
         loops=table.take("loops", _loops, 1),
         on_sigterm=cast(
             Literal["exit", "ignore"], table.take("on_sigterm", choice("exit", "ignore"), "exit")
@@ -228,7 +246,10 @@ def _cgroup(table: Table) -> Cgroup:
         swappiness=table.take("swappiness", integer(0, 200), None),
         oom_group=table.flag("oom_group"),
         oom_kill_disable=table.flag("oom_kill_disable"),
+        **read_io_max(table),
     )
+    if group.version == 1 and "io_max" in table.raw:
+        table.fault("io_max", _V1_IO)
     table.done()
     return group
 
@@ -276,6 +297,10 @@ def _references(scenario: Scenario, names: set[str], groups: set[str]) -> Iterab
             yield Fault(path=f"at[{i}].task.{wanted}", expected="expected a task's name")
         for wanted in event.cgroups.keys() - groups:
             yield Fault(path=f"at[{i}].cgroup.{wanted}", expected="expected a cgroup's name")
+        for group in scenario.cgroups:
+            fields = event.cgroups.get(group.name, {})
+            if group.version == 1 and fields.keys() & {"io_read_bytes_s", "io_write_bytes_s"}:
+                yield Fault(path=f"at[{i}].cgroup.{group.name}.io_max", expected=_V1_IO)
 
 
 def _takes_time(step: Step) -> bool:

@@ -198,6 +198,7 @@ class Samples(Record, frozen=True, kw_only=True):
         psi_some_avg10: memory pressure ``some avg10``, in percent.
         psi_full_avg10: memory pressure ``full avg10``, in percent.
         cpu_busy: CPUs' busy share, 0..1.
+        lines_mb: further lines of ``/proc/meminfo`` by name, where the machine has something there.
         tasks: ``name/instance`` to its curve.
     """
 
@@ -209,6 +210,7 @@ class Samples(Record, frozen=True, kw_only=True):
     psi_some_avg10: list[float]
     psi_full_avg10: list[float]
     cpu_busy: list[float]
+    lines_mb: dict[str, list[float]] = {}
     tasks: dict[str, TaskSamples]
 
 

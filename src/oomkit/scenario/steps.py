@@ -28,6 +28,8 @@ MAX_STEPS = 10_000
 
 MAX_SCATTER = 256
 
+MIN_IO_RATE = 4096
+
 
 def read_steps(table: Table, key: str) -> tuple[Step, ...]:
     """The steps of an array, with ``{ repeat = N, steps = [...] }`` written out."""
@@ -128,6 +130,25 @@ def _size_or_all(value: Any) -> int | None:
         raise ValueError(f'{error}, or "all"') from None
 
 
+def read_io_max(table: Table) -> dict[str, float | None]:
+    """Fields of :class:`~oomkit.scenario.format.Cgroup` from ``io_max = { rbps, wbps }``."""
+    limits = table.table("io_max")
+    found = {
+        "io_read_bytes_s": limits.take("rbps", _io_rate, None),
+        "io_write_bytes_s": limits.take("wbps", _io_rate, None),
+    }
+    limits.done()
+    return found
+
+
+def _io_rate(value: Any) -> float:
+    """The kernel takes no 0, and nothing is read or written in less than pages."""
+    rate = units.rate(value)
+    if rate < MIN_IO_RATE:
+        raise ValueError('a rate from "4K/s" on')
+    return rate
+
+
 def read_at(table: Table) -> At:
     """An event from its table."""
     machine = table.table("machine")
@@ -166,6 +187,7 @@ def _cgroup_fields(table: Table) -> dict[str, Any]:
         "swap_max_bytes": table.take("swap_max", units.size, None),
         "oom_group": table.take("oom_group", flag, None),
         "oom_kill_disable": table.take("oom_kill_disable", flag, None),
+        **read_io_max(table),
     }
     table.done()
     return {key: value for key, value in values.items() if value is not None}

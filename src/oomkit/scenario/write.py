@@ -19,6 +19,7 @@ _KEYS = {
     "restart_s": "restart", "max_bytes": "max", "high_bytes": "high", "low_bytes": "low",
     "min_bytes": "min", "request_bytes": "request",
     "swap_max_bytes": "swap_max", "memsw_bytes": "memsw_max",
+    "io_read_bytes_s": "io_max.rbps", "io_write_bytes_s": "io_max.wbps",
 }  # fmt: skip
 """Fields whose key in the file is another word."""
 _UNITS = (("G", 2**30), ("M", 2**20), ("K", 2**10))

@@ -11,13 +11,15 @@ from oomkit.sweep.answer import (
     Answer,
     Group,
     Influence,
+    Mean,
     amount,
     columns_of,
     groups_by,
+    mean_of,
     name_of,
+    share,
 )
 from oomkit.sweep.spec import Axis, Bad, Sweep, value_of
-from oomkit.sweep.stats import Mean, mean_of, share
 
 _BINS = 5
 """Number of equal parts into which a distribution's draws are divided."""

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Any, Literal, cast
 
 from oomkit.sweep.spec import Axis, Draw, Value, as_kind, written
-from oomkit.toml import keys
+from oomkit.toml import load
 from oomkit.toml.table import Table, shown
 
 SHAPES = ("uniform", "log_uniform", "normal", "log_normal")
@@ -266,7 +266,7 @@ def changed_policy(raw: dict[str, Any], axes: Iterable[Axis], values: Iterable[V
 
 
 def _change(raw: dict[str, Any], key: str, axis: Axis, value: Value) -> None:
-    for table, last in keys.slots(raw, key):
+    for table, last in load.slots(raw, key):
         if axis.scale:
             present = table.get(last) if isinstance(table, dict) else table[last]
             if present is not None:

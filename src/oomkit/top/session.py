@@ -9,9 +9,17 @@ from oomkit.render.document import Document, Part, Text
 from oomkit.render.layout import Piece, Terminal
 from oomkit.render.terminal import laid_out
 from oomkit.top.adjust import AdjustError, Adjustment
-from oomkit.top.documents import adjust_document, cgroup_document, process_document, task_of
 from oomkit.top.monitor import Look, Monitor
-from oomkit.top.page import Page, fitted, folded, laid_out_page
+from oomkit.top.page import (
+    Page,
+    adjust_document,
+    cgroup_document,
+    fitted,
+    folded,
+    laid_out_page,
+    process_document,
+    task_of,
+)
 from oomkit.top.rows import TABS, Shown
 
 _MAX_TYPED = 100

@@ -12,7 +12,7 @@ from oomkit.explain.recurring import Tables
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.records import to_builtins
-from oomkit.views.explain_summary import when
+from oomkit.views.explain_report import span
 
 if TYPE_CHECKING:
     from oomkit.explain.explanation import Case
@@ -143,7 +143,7 @@ def summary_object(
             {
                 "number": incident.number,
                 "summary": incident.summary,
-                "when": when(incident, reports, evidence),
+                "when": span(incident, reports, evidence),
                 "reports": [to_builtins(reports[r].source) for r in incident.reports],
                 "evidence": [to_builtins(evidence[e]) for e in incident.evidence],
             }

@@ -9,8 +9,7 @@ from oomkit.klog.evidence import Evidence
 from oomkit.klog.records import Report
 from oomkit.render.html import asset, element, escaped, items, page, part_of_page
 from oomkit.render.quantities import count_of, moment
-from oomkit.views.explain_report import explanation_report
-from oomkit.views.explain_summary import counts_text, when
+from oomkit.views.explain_report import counts_text, explanation_report, span
 
 _OPEN_REPORTS = 3
 """Of more reports only the last is unfolded."""
@@ -94,7 +93,7 @@ def _incidents(
         said = items([f"{evidence[e].by}: {evidence[e].text}" for e in incident.evidence], "dim")
         rows.append(
             f"<tr><td class=n>{incident.number}</td>"
-            f"{element('td', when(incident, reports, evidence), 'when')}"
+            f"{element('td', span(incident, reports, evidence), 'when')}"
             f"<td>{escaped(incident.summary)}{said if not incident.reports else ''}</td></tr>"
         )
     return (

@@ -168,10 +168,7 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
         values: all that the daemon wrote of it.
     """
     yield f"#{number} {local_time(record.time_s)}  {victim_of(record)} {what(record)}".rstrip()
-    if isinstance(record, Eased):
-        yield from _full_eased(record)
-        return
-    if not isinstance(record, Act):
+    if not isinstance(record, (Act, Eased)):
         for name in sorted(set(values) - _KNOWN):
             value = values[name]
             texts = value if isinstance(value, list) else [value]
@@ -179,12 +176,17 @@ def full(number: int, record: Record, values: dict[str, Any]) -> Iterator[str]:
             yield from _listed(_LABELS.get(name, name.replace("_", " ")), words)
         return
     rule = "" if record.rule is None else f"rule {record.rule + 1}, "
-    yield f"{'policy':<12}{printable(record.policy or '?')} ({rule}{record.level})"
+    level, by = ("ease", "culprit") if isinstance(record, Eased) else (record.level, "victim")
+    yield f"{'policy':<12}{printable(record.policy or '?')} ({rule}{level})"
     yield from _listed("why now", evidence_lines(record.evidence))
     if record.victim is not None:
-        yield from _listed("victim", _victim(record.victim))
+        yield from _listed(by, _victim(record.victim))
     if record.reason:
         yield f"{'why it':<12}{printable(record.reason)}"
+    yield from _full_eased(record) if isinstance(record, Eased) else _full_act(record)
+
+
+def _full_act(record: Act) -> Iterator[str]:
     yield from _listed("starts", starts_lines(record))
     yield from _listed("signals", _signals(record))
     if record.freed_kb is not None:
@@ -203,13 +205,6 @@ def starts_lines(record: Act) -> Iterator[str]:
 
 
 def _full_eased(record: Eased) -> Iterator[str]:
-    rule = "" if record.rule is None else f"rule {record.rule + 1}, "
-    yield f"{'policy':<12}{printable(record.policy or '?')} ({rule}ease)"
-    yield from _listed("why now", evidence_lines(record.evidence))
-    if record.victim is not None:
-        yield from _listed("culprit", _victim(record.victim))
-    if record.reason:
-        yield f"{'why it':<12}{printable(record.reason)}"
     if record.place:
         yield f"{'cgroup':<12}{printable(record.place)}"
     if record.value:

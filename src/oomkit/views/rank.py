@@ -15,8 +15,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Allocation, Snapshot
 from oomkit.kernel.why import Why, why
 from oomkit.posture.advice import counterfactual
-from oomkit.posture.asked import Asked
-from oomkit.posture.groups import By, Group, grouped
+from oomkit.posture.asked import Asked, By, Group, grouped
 from oomkit.printable import printable
 from oomkit.render.document import Command, Document, Part, Table, Text
 from oomkit.render.layout import Column
@@ -230,7 +229,7 @@ def rank_report(asked: Asked, top: int, *, local_users: bool) -> Document:
     page = Document()
     snapshot, rules = asked.snapshot, asked.rules
     if asked.whatif is not None:
-        from oomkit.views.what_if import add_whatif
+        from oomkit.views.decision import add_whatif
 
         add_whatif(page, asked.whatif, snapshot)
         page.line()

@@ -12,8 +12,7 @@ from oomkit.kernel.rules import RuleSet
 from oomkit.kernel.state import Snapshot
 from oomkit.kernel.why import why
 from oomkit.posture.advice import counterfactual
-from oomkit.posture.asked import Asked
-from oomkit.posture.groups import Group, grouped
+from oomkit.posture.asked import Asked, Group, grouped
 from oomkit.records import to_builtins
 
 
@@ -60,7 +59,7 @@ def rank_object(asked: Asked, top: int | None) -> dict[str, Any]:
         answer["by"] = asked.by
         answer["groups"] = [_group(group) for group in groups[: top or None]]
     if asked.whatif is not None:
-        from oomkit.views.what_if import whatif_object
+        from oomkit.views.decision import whatif_object
 
         answer["what_if"] = whatif_object(asked.whatif)
     if why_pid is not None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from oomkit.policy.compile import compile_plan
 from oomkit.policy.describe import explain, origin_words
-from oomkit.policy.peers.running import command_lines
+from oomkit.policy.peers.command_line import command_lines
 from oomkit.policy.peers.units import entries
 from oomkit.policy.read import PolicyError, find_policy
 from tests.policy.peers.trees import NANO, write

@@ -8,7 +8,7 @@ import io
 import os
 import select
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -28,6 +28,8 @@ from oomkit.klog.lines.scan import (
 
 SEGMENT_BYTES = 512 << 10
 """So much is searched at a time: more does not fit into a CPU's cache, and takes twice as long."""
+PIECE_SEGMENTS = 4
+"""So many are handed over at a time: with fewer more time would be spent on that."""
 LARGE_BYTES = 4 << 20
 """From this size on it pays to have a file searched by others."""
 MAX_SEARCHERS = 32
@@ -55,7 +57,7 @@ class Seekable(Readable, Protocol):
 
 
 class _Segment(NamedTuple):
-    """What was found in one segment.
+    """What was found in one segment, or in several that follow each other.
 
     Attributes:
         newlines: how many it has.
@@ -90,7 +92,22 @@ class Search:
         self.segment_bytes = segment_bytes
         self._buffer = bytearray()
 
-    def segment(self, number: int) -> _Segment:
+    def segments(self, numbers: range) -> _Segment:
+        """Search segments that follow each other, as one.
+
+        Raises:
+            OSError: the file can't be read.
+        """
+        newlines, stretches = self._segment(numbers.start)
+        for number in numbers[1:]:
+            more, following = self._segment(number)
+            stretches += [
+                (last, begin, newlines + line, alone) for last, begin, line, alone in following
+            ]
+            newlines += more
+        return _Segment(newlines, stretches)
+
+    def _segment(self, number: int) -> _Segment:
         """Search one segment.
 
         Raises:
@@ -206,6 +223,7 @@ class Ahead:
         self._search = search
         self._file = file
         self._segments = -(-size // search.segment_bytes)
+        self._pieces = -(-self._segments // PIECE_SEGMENTS)
         self._taken = 0
         self._newlines = 0
         self._stretches: deque[Stretch] = deque()
@@ -215,9 +233,9 @@ class Ahead:
         self._poll = select.poll()
         # Where there is no process left, or no file, all is searched here.
         with suppress(OSError):
-            self._shares = _Shares(self._segments)
-            for _ in range(min(searchers, MAX_SEARCHERS, self._segments) - 1):
-                worker = Forked(partial(_work, search, self._shares))
+            self._shares = _Shares(self._pieces)
+            for _ in range(min(searchers, MAX_SEARCHERS, self._pieces) - 1):
+                worker = Forked(partial(_work, self._piece, self._shares))
                 self._workers[worker.output.fileno()] = worker
                 self._poll.register(worker.output, select.POLLIN)
 
@@ -237,16 +255,21 @@ class Ahead:
                 if first.last >= offset:
                     return first
                 self._stretches.popleft()
-            if self._taken == self._segments:
+            if self._taken == self._pieces:
                 return None
-            self._take_segment()
+            self._take_piece()
 
-    def _take_segment(self) -> None:
+    def _take_piece(self) -> None:
         newlines, stretches = self._searched(self._taken)
         self._taken += 1
         for last, begin, between, alone in stretches:
             self._stretches.append(Stretch(last, begin, 1 + self._newlines + between, alone))
         self._newlines += newlines
+
+    def _piece(self, number: int) -> _Segment:
+        """Search one piece."""
+        first = number * PIECE_SEGMENTS
+        return self._search.segments(range(first, min(first + PIECE_SEGMENTS, self._segments)))
 
     def _searched(self, number: int) -> _Segment:
         while number not in self._found:
@@ -254,11 +277,11 @@ class Ahead:
                 continue
             share = self._shares.take() if self._shares is not None else None
             if share:
-                self._found.update((n, self._search.segment(n)) for n in share)
+                self._found.update((n, self._piece(n)) for n in share)
             elif self._workers:
                 self._receive(None)
             else:
-                return self._search.segment(number)  # whoever had it died
+                return self._piece(number)  # whoever had it died
         return self._found.pop(number)
 
     def _receive(self, timeout_ms: int | None) -> bool:
@@ -271,8 +294,8 @@ class Ahead:
                 self._poll.unregister(fd)
                 self._workers.pop(fd).close()
             else:
-                for number, newlines, stretches in found:
-                    self._found[number] = _Segment(newlines, stretches)
+                number, newlines, stretches = found
+                self._found[number] = _Segment(newlines, stretches)
         return bool(ready)
 
     def source_at(self, offset: int, /) -> Readable:
@@ -293,41 +316,38 @@ class Ahead:
 
 
 class _Shares:
-    """The segments, which whoever has nothing to do takes, the first that are left.
+    """The pieces, which whoever has nothing to do takes, the first that are left.
 
     They stand in a pipe that all of them read, and none waits for another.
     """
 
-    def __init__(self, segments: int) -> None:
-        self._segments = segments
-        self._step = max(-(-segments // _MAX_SHARES), _LEAST_SHARE)
+    def __init__(self, pieces: int) -> None:
+        self._pieces = pieces
+        self._step = max(-(-pieces // _MAX_SHARES), 1)
         self._fd, writes = os.pipe()
-        for first in range(0, segments, self._step):
+        for first in range(0, pieces, self._step):
             os.write(writes, first.to_bytes(_SHARE_BYTES, "little"))
         os.close(writes)
 
     def take(self) -> range:
-        """The numbers of some segments, one after the other; empty: none are left."""
+        """The numbers of some pieces, one after the other; empty: none are left."""
         first = os.read(self._fd, _SHARE_BYTES)
         if not first:
             return range(0)
         begin = int.from_bytes(first, "little")
-        return range(begin, min(begin + self._step, self._segments))
+        return range(begin, min(begin + self._step, self._pieces))
 
     def close(self) -> None:
         """Close the pipe."""
         os.close(self._fd)
 
 
-_LEAST_SHARE = 4
-"""Fewer segments would have more time spent on handing them over."""
 _SHARE_BYTES = 4
 _MAX_SHARES = select.PIPE_BUF // _SHARE_BYTES
 """So many fit into a pipe of any size, so that to write them waits for nobody."""
 
 
-def _work(search: Search, shares: _Shares, fd: int) -> None:
+def _work(search: Callable[[int], _Segment], shares: _Shares, fd: int) -> None:
     while share := shares.take():
-        for first in range(share.start, share.stop, _LEAST_SHARE):
-            numbers = range(first, min(first + _LEAST_SHARE, share.stop))
-            send(fd, [(number, *search.segment(number)) for number in numbers])
+        for number in share:
+            send(fd, (number, *search(number)))

@@ -10,6 +10,11 @@ _CODE = re.compile(
     # A text that is given a name; logs do it without blanks, and with double quotes.
     r"|(?:(?:const|let|var|final|static|public|private|val|def) )*[A-Za-z_]\w*"
     r"(?:\s+:?=\s+[rbfu]{0,2}[\"'`(]|='|\+?=\([\"'])"
+    # A row of a table of errors; a text in a patch.
+    r"|\{\d{1,4}, \"[A-Z]"
+    r"|[+-]\s{2,80}[\"'][^\"']{1,200}[\"'],?$"
+    # A call of a shell's function with a number, or a text and a word, before the text.
+    r"|[a-z_]\w{0,15} (?:\d{1,9} |\"[^\"]{1,80}\" \w{1,20} )(?P<mark>[\"']).{20,}(?P=mark)$"
     # A shell's test.
     r"|\[\[ .{1,200}(?:[=!]=|=~) "
     r"|(?:def|val|let|const) [A-Za-z_]\w* = "
@@ -21,7 +26,7 @@ _CODE = re.compile(
     r"(?:(?:[A-Za-z_]\w*\.)*[a-z_]\w*|[a-z]\w*\.[A-Z]\w*)"
     r"\(\s*(?:[\w.&]{1,40}, ?){0,2}[rbfu]{0,2}[\"'`])"
 )
-_LITERAL = re.compile(r"[ (:,=]&(?:[a-z]\w*\.)?[A-Z]\w*\{(?:\w+: |$)")
+_LITERAL = re.compile(r"[ (:,=]&(?:[a-z]\w*\.)?[A-Z]\w*\{(?:\w+: |$)|\w\([a-z]\w*\{[A-Z]\w*: [\"`]")
 """A value of a type, as Go writes it; printed, no blank stands in it."""
 _PATTERN = re.compile(r"\\[dswDSW](?:[+*{)\]]|$)|\\\(|\(\?[P:=!<]|\(\.[*+]\)|\[\^")
 """What stands in a regular expression, and in no log."""
@@ -35,7 +40,7 @@ def is_code(raw: str) -> bool:
     """
     if _may_be(raw) and _CODE.match(raw) is not None:
         return True
-    if "&" in raw and "{" in raw and _LITERAL.search(raw) is not None:
+    if "{" in raw and ("&" in raw or "(" in raw) and _LITERAL.search(raw) is not None:
         return True
     return ("\\" in raw or "(." in raw) and _PATTERN.search(raw) is not None
 

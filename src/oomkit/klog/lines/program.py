@@ -19,8 +19,16 @@ _MARKS = re.compile(
     r"|(?:pub |async )*(?:fn|func|function) [\w(]|(?:it|test|describe)\(|#include [<\"]"
     r"|let (?:rec )?\w+(?: \(\)| ~?\w+)* =$"
     r"|from \w[\w.]* import |import [\w{\"*]|return [\w.]+\(|class \w+[(:{ ]|assert |@\w+$"
-    r"|[A-Za-z_][\w.]*(?: :)?:?= ?(?:\[\]\w+)?[\[{(]+$|for \(|for \w+ in |if .*[:{]$|while .*[:{]$)"
-    r"|\bnew [A-Z]\w*\(|\.(?:to_string|join|push|append)\(|=> ?[{(]|:= |\bstd::(?:string|vector)\b"
+    r"|[A-Za-z_][\w.]*(?: :)?:?= ?(?:\[\]\w+)?[\[{(]+$|for \(|for \w+ in |if .*[:{]$|while .*[:{]$"
+    # A constant, which no tool prints so; loops over pairs; what an f-string fills in.
+    r"|[A-Z][A-Z\d_]{2,}(?:: [\w\[\], .]{1,60})? = [\[{(]+$|\w+ \+= [\[{(]+$"
+    r"|for \w+, [\w(][\w ,()]{0,60} in .*[\[({:]$|for .* := range "
+    r"|el(?:se )?if .*[:{]$|r?f\"[^\"]*\{\w"
+    r"|\w+:\n[ \t]+[\"'`].*[\"'`],$"
+    # The head of what a shell's function is given in a quotation.
+    r"|(?!curl|wget|http|kubectl|oc|aws)\w+ (?:\"[^\"]{1,80}\" )'[\[{]$)"
+    r"|\bnew [A-Z]\w*\(|\.(?:to_string|join|push|append)\(|(?<![\]\"] )=> ?[{(]|:= "
+    r"|\bstd::(?:string|vector)\b"
     r"|\": (?!true,|false,|null,)[a-z_]\w*(?:\(\))?,$|\bjson\.dumps\("
     r"|\bre\.compile\(|\bregexp\.MustCompile\(|\bINSERT INTO \w+"
 )
@@ -29,6 +37,10 @@ _TEXT = re.compile(
     r"[rbfu]{0,2}[\"'`]"
     r".*(?:[\"'`](?:\.\w+\(\))?[\s,;)\]}]*(?://.*)?|\\)$"
     r"|\s*[+-]?\s*\{\s*\w+: [\"'].*\}[,;]?$"
+    # Fields of a value, of which the last is an expression.
+    r"|\s*[+-]?\s*[A-Z]\w*: [\"`].*[\"`], [A-Z]\w*: [^\"`]*\)\}?\)?,?$"
+    # A tuple with a text at its end.
+    r"|\s*\(.*, [rbfu]{0,2}[\"'].*[\"']\),?$"
     # A field whose value is a number.
     r"|\s*[+-]?\s*(?:\w+|[\"']\w+[\"'])\s*[:=]\s*-?\d+,?$"
     # A comment.

@@ -29,6 +29,7 @@ _ASKS = re.compile(
     r"|(?:look|search|watch)(?:ing)? for (?:\S+ ){1,12}?(?:like|such as):$"
     r"|\b(?:look|search|watch) for (?:the |an? )?(?:following|messages? like|lines? like"
     r"|entries like|entry like|this)\b.*:$"
+    r"|\busers? (?:may|might|could|will)(?: also| sometimes)? (?:see|get|encounter|find)\b.*:$"
     r"|\b(?:would|might|may|could) (?:look|be|read|see|show|contain|print)\b.*:$"
     r"|\b(?:you|we|one)(?:'ll| will| should) (?:typically |usually |often )?(?:see|find|get|notice)"
     r" (?:something|output|(?:an? |the |any )?(?:\w+ )?(?:messages?|entry|entries|lines?|errors?"
@@ -39,7 +40,8 @@ _ASKS = re.compile(
     r"|\b(?:example|sample|typical|expected) (?:\w+ )?output\b.*:$"
     r"|\ba typical (?:\w+ ){0,3}(?:message|log|report|entry|line|event)\b.*:$"
     r"|^#{1,6} (?:what .*\b(?:shows?|looks? like|prints?)\b|(?:example|sample|typical)\b)"
-    r"|\bif\b.*\b(?:shows?|has|have|see|find|prints?|contains?|returns?|reads|says|outputs?)\b.*:$",
+    r"|(?<!check )(?<!see )\bif\b.*\b(?:shows?|has|have|see|find|prints?|contains?|returns?|reads"
+    r"|says|outputs?)\b.*:$",
     re.IGNORECASE,
 )
 """The end of what asks to look for the lines below it, or supposes them."""
@@ -55,7 +57,8 @@ _EXPLAINS = (
     ),
 )
 _SYMPTOM = re.compile(r"(?im)^\W*symptoms?\b")
-_SOLUTION = re.compile(r"(?im)^\W*(?:solution|resolution|fix)\b")
+_SOLUTION = re.compile(r"(?im)^\W*(?:solutions?|resolution|fix)\b")
+_CAUSE = re.compile(r"(?im)^\W*(?:root )?causes?\b\W*:")
 _HEADING = re.compile(
     r"(?im)^\W*(?:\d\W+)?(?:how to (?:fix|prevent|diagnose|debug|troubleshoot|resolve|detect)"
     r"|fix steps|(?:common|possible|root|typical) (?:causes?|symptoms?|errors?|error messages)"
@@ -85,11 +88,13 @@ def asked_lines(text: str) -> frozenset[int]:
     """
     lines = text.split("\n")
     found: set[int] = set()
+    after = 0
     for i, line in enumerate(lines):
         sentence = line.rstrip(" *_")
-        if not (sentence.endswith(":") or line.startswith("#")) or _ASK.search(line) is None:
+        if not (sentence.endswith(":") or line.startswith("#")):
             continue
-        if _ASKS.search(sentence) is None:
+        more = i == after and _OR.match(sentence) is not None
+        if not more and (_ASK.search(line) is None or _ASKS.search(sentence) is None):
             continue
         begin = i + 1
         while begin < len(lines) and not lines[begin].strip():
@@ -102,7 +107,14 @@ def asked_lines(text: str) -> frozenset[int]:
             end += 1
         if sum(_STAMPED.search(line) is not None for line in lines[begin:end]) <= _EXAMPLE:
             found.update(range(begin + 1, end + 1))
+            after = end + fenced
+            while after < len(lines) and not lines[after].strip():
+                after += 1
     return frozenset(found)
+
+
+_OR = re.compile(r"\W*or\b.{0,20}:$", re.IGNORECASE)
+"""Another example follows."""
 
 
 _STAMPED = re.compile(r"\[ *\d+\.\d+\]|\d\d:\d\d:\d\d|kernel: ")
@@ -115,6 +127,16 @@ def explains(text: str) -> bool:
     marks = sum(mark.search(text) is not None for mark in _EXPLAINS)
     marks += _SYMPTOM.search(text) is not None and _SOLUTION.search(text) is not None
     return marks + len(_HEADING.findall(text)) >= _EXPLAINING
+
+
+def is_guide(text: str) -> bool:
+    """Whether a text says what to do about a symptom: what causes it, or with names to fill in."""
+    if _SYMPTOM.search(text) is None or _SOLUTION.search(text) is None:
+        return False
+    return _TO_FILL_IN.search(text) is not None or _CAUSE.search(text) is not None
+
+
+_TO_FILL_IN = re.compile(r"<(?:pod|container|node|namespace|deployment|app|service)(?:[-_ ]name)?>")
 
 
 def is_manual(text: str) -> bool:

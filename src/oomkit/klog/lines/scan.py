@@ -11,8 +11,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from oomkit.klog.lines.needles import Needles
 from oomkit.klog.lines.newlines import count_newlines
-from oomkit.klog.lines.words import Needles
 
 KERNEL_NEEDLES = (
     b"oom-kill",

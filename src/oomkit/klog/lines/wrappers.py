@@ -31,12 +31,19 @@ def lines_of_json(raw: str, number: int) -> list[Line] | None:
     if decoded is None and raw[:begin].endswith("["):
         decoded = _decoded(raw[begin - 1 :].rstrip(" ,"))
     found = [lines_of_record(record, number) for record in _records_in(decoded)]
-    lines = [line for of_record in found if of_record is not None for line in of_record]
+    lines = [line for of_record in _in_order(found) for line in of_record]
     if begin:
         when = strip_prefix(raw[:begin], number).time
         for line in lines:
             line.time = line.time or when
     return lines or None
+
+
+def _in_order(found: list[list[Line] | None]) -> list[list[Line]]:
+    """The records' lines in the order of their times, which a log service may give backwards."""
+    known = [lines for lines in found if lines]
+    times = [lines[0].time for lines in known if lines[0].time is not None]
+    return known[::-1] if len(times) == len(known) > 1 and times[0] > times[-1] else known
 
 
 def _lines_of_strings(raw: str, number: int) -> list[Line] | None:
@@ -91,6 +98,7 @@ _LIST_KEYS = (
     "values",
     "result",
     "data",
+    "dmesg",
 )
 _MAX_DEPTH = 4
 
@@ -276,6 +284,9 @@ def _uptime(record: dict[str, Any]) -> float | None:
         value = record.get(key)
         if isinstance(value, str) and value.isdecimal() and len(value) < 18:
             return int(value) / 1e6
+    stamp = record.get("time")
+    if isinstance(stamp, float) and "pri" in record:
+        return stamp  # dmesg's
     return None
 
 

@@ -69,8 +69,9 @@ _SUMMARY = re.compile(r"oom-kill:\s*(?i:constraint)=(?P<rest>(?![^,\s]*[\"'`\u20
 _PLACEHOLDER = re.compile(r"\bpid=\s*(?:<|\{|\$|%|\.\.\.|\u2026|[A-Z]{1,3}\b)")
 """Of a pattern of the line, or a text on it."""
 _SUMMARY_FIELD = re.compile(
-    r"(?:^|,)(nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
-    r"(.*?)(?=,(?:nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)=|,global_oom|$)"
+    r"(?:^|, ?)(nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
+    r"(.*?)(?=, ?(?:nodemask|cpuset|mems_allowed|oom_memcg|task_memcg|task|pid|uid)="
+    r"|, ?global_oom|$)"
 )
 _CONSTRAINT = re.compile(r"CONSTRAINT_\w+")
 _TASK_TAIL = re.compile(
@@ -298,7 +299,7 @@ def parse_summary(text: str, line: int) -> Summary | None:
         nodemask=None if nodemask in {None, "(null)"} else nodemask,
         cpuset=fields.get("cpuset"),
         mems_allowed=fields.get("mems_allowed"),
-        global_oom=",global_oom" in rest,
+        global_oom=",global_oom" in rest or ", global_oom" in rest,
         oom_memcg=fields.get("oom_memcg"),
         task_memcg=fields.get("task_memcg"),
         comm=fields.get("comm", fields.get("task")),

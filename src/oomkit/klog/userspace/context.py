@@ -1,7 +1,6 @@
 """What others say of a death in several lines: the lines around the one that tells of it."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines import expressions as re
@@ -10,6 +9,7 @@ from oomkit.klog.userspace.continued import CONTINUED, JOB_LINES
 from oomkit.klog.userspace.form import size_kb
 from oomkit.klog.userspace.gadget import GadgetTable
 from oomkit.klog.userspace.named import DOTS, Names, inspected
+from oomkit.klog.userspace.objects import with_object
 from oomkit.klog.userspace.reader import evidence_in
 from oomkit.klog.userspace.wrapped import Wrapped
 from oomkit.records import replace
@@ -323,7 +323,7 @@ class Witness:
         where = _FROM_NODE.search(text)
         about = line.about or {}
         if about.get("is_object"):
-            return _of_object(found, about)
+            return with_object(found, about)
         pod = found.pod or about.get("pod")
         name = found.container_name or about.get("container")
         node = found.node or (where["node"] if where else None)
@@ -359,24 +359,6 @@ class Witness:
         return self._names.named("id" if found.by == "docker" else "containerid", number)
 
 
-def _of_object(found: Evidence, about: dict[str, Any]) -> Evidence:
-    """What a printed object says of a container that was killed."""
-    code = about.get("exit_code", "")
-    return replace(
-        found,
-        pod=about.get("pod"),
-        namespace=about.get("namespace"),
-        node=about.get("node"),
-        container=about.get("id"),
-        container_name=about.get("container"),
-        exit_code=int(code) if code.isdecimal() and len(code) < _MAX_DIGITS else None,
-        limit_kb=about.get("limit"),
-    )
-
-
-_MAX_DIGITS = 5
-
-
 def _is_of_a_pod(found: Evidence) -> bool:
     """What the kubelet says in a description or a list is about the pod that is named above."""
     if found.by not in ("kubelet", "unknown"):
@@ -409,18 +391,8 @@ _LIMITS_LINES = 4
 _RECORD_LINES = 20
 _STATE_LINES = 8
 """A container's record: its id stands beside its exit status."""
-_GO_ON = frozenset(
-    {
-        "earlyoom",
-        "shell",
-        "pbs",
-        "lsf",
-        "lmkd",
-        "lowmemorykiller",
-        "kubelet",
-        "docker",
-        "systemd",
-        "lambda",
-    }
-)
+_GO_ON = frozenset({
+    "earlyoom", "shell", "pbs", "lsf", "lmkd", "lowmemorykiller", "kubelet", "docker", "systemd",
+    "lambda",
+})  # fmt: skip
 """Whose lines may go on below."""

@@ -13,9 +13,9 @@ KILLER_FORMS = (
     Form(
         "systemd-oomd",
         "kill",
-        r"(?:^|systemd-oomd(?:\[\d+\])?: )Marked (?P<cgroup>/.*?\S) for killing(?: due to "
-        r"(?P<reason>.*))?",
-        words=("Marked /",),
+        r"(?:^\W{0,2}|systemd-oomd(?:\[\d+\])?: )Marked (?P<cgroup>(?:\.{3}|\u2026)?/.*?\S) for "
+        r"killing(?: due to (?P<reason>.*))?",
+        words=("Marked /", "Marked .", "Marked \u2026"),
     ),
     Form(
         "systemd-oomd",
@@ -128,6 +128,13 @@ KILLER_FORMS = (
         "kill",
         r"lowmemorykiller: Kill(?:ing)? '(?P<comm>[^']+)' \((?P<pid>\d+)\)"
         r"(?: \(tgid \d+\))?(?:,? adj (?P<adj>-?\d+))?(?:.*?to free (?P<used>\d+kB))?",
+        words=("lowmemorykiller",),
+    ),
+    Form(
+        "lmkd",
+        "kill",
+        r"lowmemorykiller: Kill(?:ing)? '(?P<comm>[^']+)' \(adj (?P<adj>-?\d+)\)"
+        r"(?:.*?to free (?P<used>\d+kB))?",
         words=("lowmemorykiller",),
     ),
     Form(

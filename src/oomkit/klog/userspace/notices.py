@@ -102,11 +102,12 @@ NOTICE_FORMS = (
         "kubelet",
         "notice",
         r"^(?!(?:title|summary|description|keywords|tags|alias|name): )"
-        r"(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)(?!\s*reason=~?\"[^\"]*\",?\s*$)"
+        r"(?!\S*oomkilled\s)(?!.*\w\{[^{}]*=~?\"[^\"{}]*OOMKilled)(?!\s*reason=~?\"[^\"]*\",?\s*$)"
         r"(?:\W*|.*?(?:[:=\"'(|\[,]\s*|\s\s|\t"
         r"|\b(?:was|were|got|been|[Ss]tatus|[Rr]eason|[Ss]tate) ))"
         r"(?<![\w#/.])(?<!- name: )(?P<reason>OOMKilled)\b"
         # A field of a type, or of a description of types.
+        r"(?!\s+(?:#|[\u2713\u2714\u2717\u2718\u2705\u274c]))"
         r"(?!\?|\W*\?\s*$|`? *(?:[\u2192\u25ba\u21d2]|[-=]+>)"
         r"|\s+\*?(?:bool|boolean|Bool|Boolean)\b|:\s*$|:\s+[a-z_]\w*\.\w)"
         r"(?!['\"]?\s*[:=]\s*(?:false|true|\"?0|\{\{)|[^{}]*\}\s+[\d.]+\s*$)"
@@ -210,8 +211,15 @@ NOTICE_FORMS = (
     Form(
         "systemd",
         "notice",
-        UNIT + r": (?:A process of this unit has been killed by the OOM killer"
+        UNIT + r": (?:A process (?:of this unit )?has been killed by the OOM killer"
         r"|Unit process killed by the OOM killer|The kernel OOM killer killed some processes)",
+        words=("OOM killer",),
+        killer="kernel",
+    ),
+    Form(
+        "systemd",
+        "notice",
+        r"\bA process of this unit has been killed by the OOM killer",
         words=("OOM killer",),
         killer="kernel",
     ),

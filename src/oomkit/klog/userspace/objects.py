@@ -10,9 +10,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from oomkit.klog.evidence import Evidence
 from oomkit.klog.lines import expressions as re
 from oomkit.klog.lines.line import Line
 from oomkit.klog.userspace.form import size_kb
+from oomkit.records import replace
 
 _FIELD = re.compile(
     r"(?P<indent>[ \t]*)(?P<items>(?:- )*)"
@@ -25,6 +27,7 @@ _NAME = "io.kubernetes.container.name"
 _POD = "io.kubernetes.pod.name"
 _NAMESPACE = "io.kubernetes.pod.namespace"
 MAX_LINES = 20_000
+_MAX_DIGITS = 5
 
 
 class _Node:
@@ -177,6 +180,21 @@ def _of_pod(reason: _Node) -> dict[str, Any] | None:
         about["node"] = pod.text("spec", "nodeName")
         about["limit"] = _limit(pod, about["container"])
     return about
+
+
+def with_object(found: Evidence, about: dict[str, Any]) -> Evidence:
+    """A line of evidence with what the object around it says of the container that was killed."""
+    code = about.get("exit_code", "")
+    return replace(
+        found,
+        pod=about.get("pod"),
+        namespace=about.get("namespace"),
+        node=about.get("node"),
+        container=about.get("id"),
+        container_name=about.get("container"),
+        exit_code=int(code) if code.isdecimal() and len(code) < _MAX_DIGITS else None,
+        limit_kb=about.get("limit"),
+    )
 
 
 def _limit(pod: _Node, name: str | None) -> int | None:

@@ -38,7 +38,7 @@ PLATFORM_FORMS = (
         "notice",
         r"(?:slurmstepd-(?P<node>[\w.-]+): error: )?Detected (?P<count>\d+) "
         r"oom[-_]kill event(?:s|\(s\))? in (?:StepId|JobId|step|job)[= ]"
-        r"(?P<job>[\w.+]+?)(?=\.? |\.$|,|$)",
+        r"(?P<job>[\w.+]+?)(?=\.? |\.?[\"'`]|\.$|,|$)",
         words=("oom-kill event", "oom_kill event"),
         killer="kernel",
     ),
@@ -124,7 +124,8 @@ PLATFORM_FORMS = (
     Form(
         "cloud-run",
         "notice",
-        r"Memory limit of (?P<limit>" + SIZE + r") exceeded with (?P<used>" + SIZE + r") used",
+        r"Memory limit of \*{0,2}(?P<limit>" + SIZE + r")\*{0,2} exceeded with \*{0,2}(?P<used>"
+        + SIZE + r")\*{0,2} used",
         words=("Memory limit of",),
     ),
     Form(

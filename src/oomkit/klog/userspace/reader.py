@@ -55,7 +55,7 @@ def evidence_in(line: Line, file: str) -> Evidence | None:
 
 
 _CODE = re.compile(
-    r"(?: |\.\w{1,40} ?)(?:[=!]=|:=|=~) ?[\"'/(rf]|\b[ef]?grep (?:-\S+ )*[\"'\w]"
+    r"(?: |\.\w{1,40} ?)(?:[=!]=|:=|=~) ?[\"'/(rf]| like /|\b[ef]?grep (?:-\S+ )*[\"'\w]"
     r"|\bjournalctl .*\| ?(?:awk|sed) |\bstrings\.Contains\("
 )
 """What stands before the words of a death in a program or a command that looks for them."""
@@ -65,7 +65,7 @@ def _may_be_code(text: str) -> bool:
     """A quick look for what one of those has."""
     if "=" in text and ("==" in text or "!=" in text or ":=" in text or "=~" in text):
         return True
-    return "grep" in text or "journalctl" in text or "strings." in text
+    return " like /" in text or "grep" in text or "journalctl" in text or "strings." in text
 
 
 def _is_supposed(form: Form, match: re.Match[str]) -> bool:
@@ -79,10 +79,10 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
         return True
     if form.kind in ("sigkill", "notice") and _DEFINES.match(text, match.end()) is not None:
         return True
-    if form.kind == "sigkill" and form.by in ("anybody", "shell") and _is_general(match):
+    if form.kind == "sigkill" and _is_in_list(form, match):
         return True
     if form.kind in ("failure", "pressure"):
-        return words_in(text) >= _LONG_SENTENCE
+        return words_in(text) >= _LONG_SENTENCE or text.endswith('\\n"') or "<*>" in text
     if form.by not in ("kubelet", "docker") or form.kind not in ("notice", "eviction"):
         return False
     named = match.groupdict()
@@ -95,8 +95,7 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     if form.by == "docker" and inspected(text) is not None:
         return False
     if form.kind == "eviction":
-        quoted = text[: match.start()].endswith(("'", '"', "`"))
-        return quoted and words_in(text.replace(match.group(), " ")) >= _SENTENCE
+        return _is_quoted_eviction(match)
     at = match.start("reason") if named.get("reason") else match.start()
     if _HAPPENED.search(text, 0, max(at, 0)) is not None:
         return False
@@ -104,6 +103,22 @@ def _is_supposed(form: Form, match: re.Match[str]) -> bool:
     ticks = text.count("`")
     words = words_in(around) + (1 if ticks > 1 else 0)
     return words >= _SENTENCE or ticks >= _TWO_SPANS or has_other_script(around)
+
+
+def _is_quoted_eviction(match: re.Match[str]) -> bool:
+    """Whether a sentence quotes what the kubelet says, or leaves out whom it names."""
+    text = match.string
+    if text.startswith(". (...)", match.end()):
+        return True
+    quoted = text[: match.start()].endswith(("'", '"', "`"))
+    return quoted and words_in(text.replace(match.group(), " ")) >= _SENTENCE
+
+
+def _is_in_list(form: Form, match: re.Match[str]) -> bool:
+    """Whether a status stands in a guide, or in a sentence on all of a kind."""
+    if form.by in ("anybody", "shell") and _is_general(match):
+        return True
+    return form.by != "systemd" and _is_entry(match)
 
 
 def _is_general(match: re.Match[str]) -> bool:
@@ -116,6 +131,25 @@ def _is_general(match: re.Match[str]) -> bool:
     return _HEADING.match(text) is not None or bool(_IN_GENERAL.search(text, 0, match.start()))
 
 
+def _is_entry(match: re.Match[str]) -> bool:
+    """Whether a message that names nothing stands in a guide's list: quoted, and explained."""
+    if any(match.groupdict().values()):
+        return False
+    text = match.string
+    if _LABEL.match(text, 0, match.start()) is not None or _ELEMENT.match(text) is not None:
+        return True
+    return _ITEM.match(text) is not None and _EXPLAINED.match(text, match.end()) is not None
+
+
+_LABEL = re.compile(
+    r"\W*(?:(?:common|typical|possible) )?(?:symptoms?|causes?|error patterns?|fix|meaning)\b\W*:",
+    re.IGNORECASE,
+)
+_ELEMENT = re.compile(r"\s*(?:\w+: )?(?:'.*',|\"(?:[^\"\\]|\\.)*\",)$")
+"""A text in a program's list or value."""
+_ITEM = re.compile(r"\s*(?:[-*+\u2022]|\d{1,2}[.)]) ")
+_EXPLAINED = re.compile(r"[^`\"'\n]{0,40}[`\"']\)?\*{0,2} ?(?:\u2192|[-=]>|:|\u2014|\u2013|-) ?\S")
+"""Behind the quotation's end: what separates it from the words on what it means."""
 _IN_GENERAL = re.compile(
     r"(?i)\b(?:an?|any|every|each) (?:[\w-]+ ){0,2}(?:container|process|pod|job|task|command"
     r"|program|child|worker|build)s?(?: (?:that|which|has|with|is|was|gets))? $"
@@ -138,14 +172,31 @@ _DEFINES = re.compile(
 _FIELD = re.compile(r"\s*\"?\w[\w ]{0,20}(?::\s{2,}|\"\s*:\s*)\S")
 
 
-def names_nobody(evidence: Evidence) -> bool:
-    """Whether all that a line says is that somebody died or was refused: no name, place or time."""
+def names_nobody(evidence: Evidence, *, fields: bool = False) -> bool:
+    """Whether all that a line says is that somebody died or was refused: no name, place or time.
+
+    Args:
+        evidence: what the line says.
+        fields: also where it is the field of a description.
+    """
     if evidence.kind == "kill":
         return False
     if evidence.time is not None or evidence.uptime_s is not None:
         return False
     named = any(getattr(evidence, name) is not None for name in _NAMED)
-    return not named and _FIELD.match(evidence.text) is None
+    return not named and (fields or _FIELD.match(evidence.text) is None)
+
+
+def is_fields_value(evidence: Evidence, text: str) -> bool:
+    """Whether a line may be a field of a value in Go: alone of those that engines print of a state.
+
+    Node's printed objects look alike, but have the others beside it.
+    """
+    return _FIELDS_VALUE.match(evidence.text) is not None and _STATE.search(text) is None
+
+
+_FIELDS_VALUE = re.compile(r"\s*O(?:OM|om)Killed: +true,$")
+_STATE = re.compile(r"(?m)^\s*(?:Status|Running|Paused|Restarting|Dead|StartedAt): ")
 
 
 def is_talk(evidence: Evidence) -> bool:
@@ -215,6 +266,8 @@ _ONLY_IN_HEADS = (
     "illing process",
     "emory! ",
     "Marked /",
+    "Marked .",
+    "Marked \u2026",
     "oomd attempting",
     "killed by YARN",
     "SIGKILL",
@@ -255,6 +308,9 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
     sizes = {name: _size(groups.get(name), form) for name in ("used", "limit", "request")}
     if form.by == "lambda" and (sizes["used"] or 0) < (sizes["limit"] or 0):
         return None
+    pid = _number(groups.get("pid") or groups.get("pid_after"))
+    # BPF read a structure at the wrong place, and the name with it.
+    misread = form.by == "oomkill" and (pid is None or pid >= _PID_MAX_LIMIT)
     quoted = form.by == "node-problem-detector" and groups.get("pid") is not None
     what = "line on its choice of" if "ill process" in match.group() else "line on"
     text = f"repeats the kernel's {what} {groups.get('comm')}[{groups.get('pid')}]"
@@ -268,8 +324,8 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
         time=line.time,
         uptime_s=line.uptime_s,
         host=line.host,
-        pid=_number(groups.get("pid") or groups.get("pid_after")),
-        comm=groups.get("comm") or groups.get("program"),
+        pid=None if misread else pid,
+        comm=None if misread else groups.get("comm") or groups.get("program"),
         cgroup=groups.get("cgroup"),
         cgroup_cut=groups.get("cgroup") is not None
         and line.cut
@@ -296,6 +352,8 @@ def _evidence(form: Form, match: re.Match[str], line: Line, file: str, tag: str)
 
 
 _MAX_TEXT = 500
+_PID_MAX_LIMIT = 4 << 20
+"""No process has a number as large (include/linux/threads.h)."""
 _SIGNALS = {
     "SIGTERM": "SIGTERM",
     "15": "SIGTERM",

@@ -31,15 +31,17 @@ SIGKILL_FORMS = (
     Form(
         "shell",
         "sigkill",
-        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*(?:\S*/)?"
-        r"(?P<comm>[^\s/\"'=$]+)(?=\s|$))?",
-        words=(" Killed ",),
+        r"line \d+: +(?P<pid>\d+) Killed(?: +(?:[A-Za-z_]\w*=\S* +)*[\"']?(?:[^\s\"']*/)?"
+        r"(?P<comm>[^\s/\"'=$]+)[\"']?(?=\s|$))?",
+        words=(" Killed",),
     ),
     Form(
         "shell",
         "sigkill",
-        r"^(?:\[\d+\][ +-]+|(?P<name>[\w.-]+) +\| +|\w{0,4}sh: +)?[Kk]illed"
-        r"(?: {2,}(?:\S*/)?(?P<comm>[^\s/\"'=$]+).*)?$",
+        r"^(?:(?P<name>[\w.-]+) +\| +)?(?:(?:\[\d+\][ +-]+|\w{0,4}sh: +)?[Kk]illed$"
+        r"|(?:(?:\[\d+\][ +-]+|\w{0,4}sh: +)[Kk]|K)illed"
+        # A date is none.
+        r" {2,}(?:\S*/)?(?![A-Z][a-z]{2} [\dA-Z])(?P<comm>[^\s/\"'=$]+).*$)",
         words=("Killed", "killed  "),
     ),
     Form(
@@ -54,6 +56,14 @@ SIGKILL_FORMS = (
         "sigkill",
         r"^(?P<container>[0-9a-f]{12}) .*? Exited \(137\) .*? ago\b(?:.* (?P<name>[\w.-]+))?$",
         words=("(137)",),
+    ),
+    # A row of docker service ps.
+    Form(
+        "docker",
+        "sigkill",
+        r"(?:^|[\s_`])(?P<name>\w[\w-]*\.\w+)`?\s+\S+\s+(?P<node>\S+)\s+`?[A-Z]\w+`?\s+"
+        r"Failed .*?\"task: non-zero exit \(137\)\"",
+        words=("exit (137)",),
     ),
     # A container's name and exit status, as a format of docker's asks for them.
     Form(

@@ -22,11 +22,9 @@ import os
 import re
 from collections.abc import Sequence
 
-from oomkit.policy.peers.command_line import assignments, options, words_of
+from oomkit.policy.peers.command_line import assignments, command_lines, options, words_of
 from oomkit.policy.peers.expressions import from_posix
-from oomkit.policy.peers.files import Files
-from oomkit.policy.peers.found import Found, Raw, one_fault, percent, size
-from oomkit.policy.peers.running import command_lines
+from oomkit.policy.peers.found import Files, Found, Raw, one_fault, percent, size
 from oomkit.policy.peers.units import Unit, system_unit
 
 DEFAULTS = "/etc/default/earlyoom"

@@ -18,11 +18,9 @@ Facts of hakavlad/nohang, 0.2.0 (which Debian ships) and 0.3.0; all is in ``src/
 
 import re
 
-from oomkit.policy.peers.command_line import words_of
-from oomkit.policy.peers.files import Files
-from oomkit.policy.peers.found import Found, Raw, one_fault, size, span
+from oomkit.policy.peers.command_line import command_lines, words_of
+from oomkit.policy.peers.found import Files, Found, Raw, one_fault, size, span
 from oomkit.policy.peers.nohang_config import FIELDS, NO_FIELD, SEPARATOR, NohangConfig, parsed
-from oomkit.policy.peers.running import command_lines
 
 CONFIGS = (
     "/etc/nohang/nohang-desktop.conf", "/etc/nohang/nohang.conf",

@@ -3,8 +3,7 @@
 import os
 import re
 
-from oomkit.policy.peers.files import Files
-from oomkit.policy.peers.found import Found
+from oomkit.policy.peers.found import Files, Found
 from oomkit.policy.peers.units import (
     SYSTEM,
     TYPES,

@@ -4,8 +4,7 @@ import os
 from collections.abc import Callable
 
 from oomkit.policy.peers.earlyoom import read_earlyoom
-from oomkit.policy.peers.files import Files
-from oomkit.policy.peers.found import Found, Raw, one_fault
+from oomkit.policy.peers.found import Files, Found, Raw, one_fault
 from oomkit.policy.peers.nohang import read_nohang
 from oomkit.policy.peers.systemd_oomd import read_oomd
 from oomkit.policy.records import Origin

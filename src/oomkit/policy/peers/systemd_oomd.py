@@ -27,8 +27,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from oomkit.policy.peers.files import Files, by_name
-from oomkit.policy.peers.found import Found, Raw, one_fault, percent, span
+from oomkit.policy.peers.found import Files, Found, Raw, by_name, one_fault, percent, span
 from oomkit.policy.peers.oomd_units import Managed, from_units, shown
 from oomkit.policy.peers.units import CONFIG, Entry, entries, seconds, share, standard_files
 

@@ -9,8 +9,7 @@ drop-ins of prefixes, templates and types), systemd.time and systemd.syntax.
 import re
 from collections.abc import Iterator
 
-from oomkit.policy.peers.files import Files, by_name
-from oomkit.policy.peers.found import Found
+from oomkit.policy.peers.found import Files, Found, by_name
 
 CONFIG = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 """Directories of configuration files, in the order in which they count."""

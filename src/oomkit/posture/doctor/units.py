@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from shlex import quote
 
-from oomkit.host.units import Unit
+from oomkit.host.configuration import Unit
 from oomkit.kernel.cgroup_name import place
 from oomkit.kernel.oom_control import in_memcg
 from oomkit.kernel.state import Memcg, Task

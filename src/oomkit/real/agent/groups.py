@@ -38,11 +38,15 @@ def _mark(path: str, mark: bytes) -> None:
 
 
 def write(path: str, value: str) -> None:
-    """Write a cgroup's or the kernel's knob.
+    """Write a cgroup's or the kernel's knob; where it begins with a device, by that one's number.
 
     Raises:
         OSError: it refuses; ``filename`` says where.
     """
+    if value.startswith("/dev/"):
+        device, _, limit = value.partition(" ")
+        number = os.stat(device).st_rdev
+        value = f"{os.major(number)}:{os.minor(number)} {limit}"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:

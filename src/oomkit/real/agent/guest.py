@@ -132,7 +132,7 @@ def _prepare(setup: Setup, guest: dict[str, Any]) -> None:
     if guest["cgroup"]:
         setup.mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
         with open("/sys/fs/cgroup/cgroup.subtree_control", "w", encoding="ascii") as file:
-            file.write("+memory")
+            file.write(guest["cgroup"])
     if guest["cgroup1"]:
         setup.mount("tmpfs", "/cgroup", "tmpfs")
         setup.mount("cgroup", "/cgroup/memory", "cgroup", 0, "memory")

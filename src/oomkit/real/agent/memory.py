@@ -45,16 +45,16 @@ class Area:
         shared: it was reserved for ``share``.
         anon: private anonymous memory, which ``free`` gives back.
         filler: what is written into it; empty: a byte a page.
+
+    Of huge pages ``thp`` says: 0 none, 1 as the machine has it, 2 it asks for them.
     """
 
-    def __init__(
-        self, size: int, flags: int, *, anon: bool, thp: bool, filler: bytes = b""
-    ) -> None:
+    def __init__(self, size: int, flags: int, *, anon: bool, thp: int, filler: bytes = b"") -> None:
         size = max(-(-size // PAGE) * PAGE, PAGE)
         self.map = mmap.mmap(-1, size, flags=flags | mmap.MAP_ANONYMOUS)
-        if not thp and not flags & MAP_LOCKED:
+        if thp != 1 and not flags & MAP_LOCKED:
             try:  # noqa: SIM105 - contextlib would cost each task 0.6 MB
-                self.map.madvise(mmap.MADV_NOHUGEPAGE)
+                self.map.madvise(mmap.MADV_HUGEPAGE if thp else mmap.MADV_NOHUGEPAGE)
             except OSError:
                 pass  # a kernel without huge pages says EINVAL, and has none
         self.size = size
@@ -144,7 +144,7 @@ def _touch_and_stay(
 class Memory:
     """Everything a task has mapped, in the order it did."""
 
-    def __init__(self, *, thp: bool, filler: bytes) -> None:
+    def __init__(self, *, thp: int, filler: bytes) -> None:
         self.areas: list[Area] = []
         self.huge: list[mmap.mmap] = []
         self.thp = thp
@@ -229,7 +229,7 @@ class Memory:
             OSError: the kernel refuses the memory.
         """
         flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
-        area = Area(size, flags, anon=not shared, thp=False)
+        area = Area(size, flags, anon=not shared, thp=0)
         self.areas.append(area)
         cpus = sorted(os.sched_getaffinity(0))
         pages = area.size // PAGE

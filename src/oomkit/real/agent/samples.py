@@ -64,6 +64,10 @@ class Sampler:
         """Report the machine, and each task: pid to its slot."""
         values = self._memory() if self.group is None else self._group()
         self.report.say("sample", *(f"{value:.2f}" for value in values), self._busy())
+        if self.sources["lines"]:
+            found = keyed(self.files["meminfo"].read())
+            kb = [found.get(name.encode(), 0) for name in self.sources["lines"]]
+            self.report.say("lines", *(f"{value / _KB:.2f}" for value in kb))
         for pid, slot in pids.items():
             self._task(pid, slot)
 

@@ -161,7 +161,7 @@ class Watch:
     def _fault_in(self, size: int) -> float:
         """How many bytes a second memory is faulted in."""
         began = time.monotonic()
-        area = Area(size, mmap.MAP_PRIVATE, anon=True, thp=False)
+        area = Area(size, mmap.MAP_PRIVATE, anon=True, thp=0)
         area.touch(0, size)
         rate = size / (time.monotonic() - began)
         area.map.close()

@@ -59,7 +59,7 @@ struct area {
 struct memory {
     struct area *areas;
     size_t count, room;
-    bool thp;
+    int thp; /* 0: no huge pages, 1: as the machine has it, 2: asks for them */
     const char *filler; /* FILLER bytes that are written into it; NULL: a byte a page */
 };
 #define FILLER (64 << 10)

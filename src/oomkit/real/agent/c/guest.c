@@ -139,9 +139,9 @@ static void add_zram(long long size) {
 }
 
 static void prepare(const struct node *guest) {
-    if (truth(guest, "cgroup")) {
+    if (*text(guest, "cgroup")) {
         attach("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL);
-        put("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+        put("/sys/fs/cgroup/cgroup.subtree_control", text(guest, "cgroup"));
     }
     if (truth(guest, "cgroup1")) {
         attach("tmpfs", "/cgroup", "tmpfs", 0, NULL);

@@ -45,13 +45,13 @@ bool pace_next(struct pace *pace, size_t *start, size_t *end) {
 }
 
 static int map_area(struct memory *memory, struct area *area, size_t size, int flags, bool anon,
-                    bool thp) {
+                    int thp) {
     size = (size + PAGE - 1) / PAGE * PAGE;
     if (size < PAGE) size = PAGE;
     char *map = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) return errno;
     /* A kernel without huge pages says EINVAL, and has none. */
-    if (!thp && !(flags & MAP_LOCKED)) madvise(map, size, MADV_NOHUGEPAGE);
+    if (thp != 1 && !(flags & MAP_LOCKED)) madvise(map, size, thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     if (memory->count == memory->room) {
         size_t room = memory->room ? 2 * memory->room : 64;
         struct area *more = realloc(memory->areas, room * sizeof *more);
@@ -203,8 +203,8 @@ __attribute__((noreturn)) static void *touch_and_stay(void *of) {
 
 /* Write to new memory from threads that are each on a CPU of their own, and stay. */
 int memory_scatter(struct memory *memory, size_t size, int threads, bool shared) {
-    bool thp = memory->thp;
-    memory->thp = false;
+    int thp = memory->thp;
+    memory->thp = 0;
     int error = add(memory, size, shared ? MAP_SHARED : MAP_PRIVATE, !shared);
     memory->thp = thp;
     if (error) return error;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,7 +93,20 @@ void say(int fd, const char *event, const char *format, ...) {
     put_line(fd, line, used);
 }
 
+/* A value that begins with a device is written with that one's number, which is the kernel's to choose. */
 int write_file_text(const char *path, const char *value) {
+    char numbered[128];
+    struct stat device;
+    const char *rest = strncmp(value, "/dev/", 5) ? NULL : strchr(value, ' ');
+    if (rest) {
+        snprintf(numbered, sizeof numbered, "%.*s", (int)(rest - value), value);
+        if (stat(numbered, &device)) {
+            fault_path = path;
+            return errno;
+        }
+        snprintf(numbered, sizeof numbered, "%u:%u%s", major(device.st_rdev), minor(device.st_rdev), rest);
+        value = numbered;
+    }
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) {
         fault_path = path;

@@ -17,6 +17,7 @@ static struct {
     const struct slot *slots;
     const struct node *group; /* NULL: the whole machine */
     bool swaps;
+    const struct node *lines; /* of meminfo, beside the usual */
     double tick_s;
     long long total, idle;
     char *buffer;
@@ -55,6 +56,7 @@ void sampler_begin(int report, const struct slot *slots, const struct node *sour
     sampler.slots = slots;
     sampler.group = find(sources, "cgroup");
     sampler.swaps = truth(sources, "swap");
+    sampler.lines = get(sources, "lines");
     sampler.meminfo = opened(files, "meminfo");
     sampler.pressure = opened(files, "pressure");
     sampler.cpu = opened(files, "cpu");
@@ -124,6 +126,17 @@ static double read_busy(void) {
     return spent > 0 ? 1 - (double)idled / (double)spent : 0;
 }
 
+/* Further lines of meminfo, in MB. */
+static void say_lines(void) {
+    char said[160] = "";
+    size_t used = 0;
+    read_again(sampler.meminfo, sampler.buffer, 4096);
+    for (size_t i = 0; i < sampler.lines->length && used < sizeof said - 16; i++)
+        used += (size_t)snprintf(said + used, sizeof said - used, i ? " %.2f" : "%.2f",
+                                 (double)keyed(sampler.buffer, sampler.lines->items[i]->text, 0) / 1024);
+    say(sampler.report, "lines", "%s", said);
+}
+
 void sampler_machine(void) {
     double memory[5], pressure[2];
     if (sampler.group) read_group(memory);
@@ -131,6 +144,7 @@ void sampler_machine(void) {
     read_pressure(pressure);
     say(sampler.report, "sample", "%.2f %.2f %.2f %.2f %.2f %.2f %.2f %.3f", memory[0], memory[1],
         memory[2], memory[3], memory[4], pressure[0], pressure[1], read_busy());
+    if (sampler.lines->length) say_lines();
 }
 
 void sampler_open(struct sampled *task) {

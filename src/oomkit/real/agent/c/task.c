@@ -342,7 +342,7 @@ pid_t spawn(const struct world *world, const struct node *plan) {
     pid_t pid = fork();
     if (pid) return pid < 0 ? -errno : pid;
     struct task task = {.world = world, .plan = plan, .slot = (long)whole(plan, "slot"),
-                        .memory = {.thp = truth(plan, "thp"), .filler = world->filler}};
+                        .memory = {.thp = (int)whole(plan, "thp"), .filler = world->filler}};
     int error = become(plan);
     if (!error) error = live(&task);
     broken(&task, error);
