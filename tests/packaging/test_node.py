@@ -17,8 +17,7 @@ import oomkit
 from oomkit.real.initramfs import load_order
 from tests.packaging import debian_guest
 from tests.packaging.control_plane import built
-from tests.real.guests import HANGS_S, boot
-from tests.real.played import needs_kernel
+from tests.real.guests import HANGS_S, boot, needs_guest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -59,7 +58,7 @@ def pods() -> dict[str, tuple[int, bytes]]:
 
 @pytest.fixture(scope="module")
 def facts(image_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    kernel = needs_kernel("6.12")
+    kernel = needs_guest("6.12")
     assert kernel.modules is not None
     root = debian_guest.root_file_system("trixie", debian_guest.CONTAINERS)
     modules = load_order(kernel.modules, ("overlay", "veth"))
