@@ -188,6 +188,9 @@ def test_the_keys_that_are_completed_are_those_that_a_scenario_has(
     refused = oomkit("run", str(path), "--check", "--set", f"{table}.no_such_key=1")
     known = refused.stderr.partition("unknown key; known: ")[2].strip().split(", ")
     offered = completed(oomkit, "run", str(path), "--set", f"{table}.")
-    assert sorted(value for kind, value in offered if kind == "plain") == sorted(
-        f"{table}.{key}=" for key in known
-    )
+    keys = [value.removeprefix(f"{table}.") for kind, value in offered if kind == "plain"]
+    # A table is offered by its keys, as one is set.
+    of_tables = {"io_max.rbps=", "io_max.wbps="} if table == "cgroup.db" else set()
+    assert of_tables <= set(keys)
+    found = {key.partition(".")[0].removesuffix("=") for key in keys}
+    assert (sorted(found), len(keys)) == (sorted(known), len(known) + max(len(of_tables) - 1, 0))
