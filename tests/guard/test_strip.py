@@ -41,17 +41,17 @@ made = list("of an expression" for _ in range(1))
 LOADED = """
 import sys
 sys.path.insert(0, {path!r})
-from oomkit.guard import strip
-strip.strip_imports()
+from oomkit.guard import bootstrap
+bootstrap.strip_imports()
 import oomkit.guard.config, oomkit.guard.daemon, oomkit.host.pidfd, oomkit.policy.engine.decider
 import gc, json
-strip.drop_annotations(gc.get_objects())
+bootstrap.drop_annotations(gc.get_objects())
 function = type(lambda: None)
 mine = []
 for one in gc.get_objects():
     if isinstance(one, (function, type(sys), type)):
         home = one.__name__ if isinstance(one, type(sys)) else str(one.__module__)
-        if home.startswith("oomkit.") and home not in ("oomkit.guard", strip.__name__):
+        if home.startswith("oomkit.") and home not in ("oomkit.guard", bootstrap.__name__):
             mine.append(one)
 told = sorted({{one.__name__ for one in mine if one.__doc__}})
 typed = [one for one in mine if isinstance(one, function)]
