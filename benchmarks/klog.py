@@ -1,7 +1,7 @@
 """How fast logs are read: small ones, a big one beside grep, and reports beside OOMAnalyser.
 
 Usage: python benchmarks/klog.py [--mb 1000] [--reports 200] [--runs 5] [--first] [--whole]
-                                [--build NAME=FOLDER]... [--oomanalyser CHECKOUT]
+                                [--build NAME=FOLDER]... [--oomanalyser CHECKOUT] [--search]
 
 The log is made of the real /var/log/messages lines and reports of tests/data, in a temporary
 directory; runs take turns. grep's output goes through a pipe: with /dev/null it would stop at its
@@ -9,7 +9,8 @@ first match. CPU seconds are those of the whole process, start included; Python'
 compiled beforehand, as they are where a package is installed. With --first (root) the runs come
 before everything else on the machine, so that seconds on the clock count where it is busy.
 With --build the whole command takes turns with that of other builds, each a folder that holds the
-package (build/compiled/lib); with --whole that is all that is run beside grep.
+package (build/compiled/lib); with --whole that is all that is run beside grep. With --search only
+the searchers of words that are installed are run, in turns, on ordinary lines in memory.
 """
 
 import argparse
@@ -25,8 +26,10 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +41,7 @@ HOW = ("reports", "records", "replay")
 COMMANDS = ((), ("--summary",), ("--summary", "--workers", "1"), ("--json",))
 """Options of the whole command, `oomkit explain`."""
 SMALL_BYTES = 40_000
+SEARCHED_BYTES = 16_000_000
 CLOCK = re.compile(rb"(?m)^(\w{3} +\d+ )\d\d:\d\d:\d\d")
 ROW = re.compile(rb"\[ *(\d+)\]" + rb" +(-?\d+)" * 7 + rb" +(\S+)")
 """A row of the task table, and nothing but that: the least that Python can do with a table."""
@@ -228,6 +232,36 @@ def small_logs(rounds: int) -> None:
     print(f"{len(texts)} small logs: {total_ms:.0f} ms, {total_ms / len(texts):.2f} ms each")
 
 
+def search_in_memory(runs: int) -> None:
+    """Look for all words of `explain` by each searcher there is; the gigabyte is arithmetic."""
+    from oomkit.klog.lines.scan import KERNEL_NEEDLES
+    from oomkit.klog.userspace.needles import NEEDLES
+
+    ordinary, _ = lines_and_reports()
+    text = b"\n".join(ordinary)
+    data = bytearray(text * (SEARCHED_BYTES // len(text) + 1))
+    words = tuple(dict.fromkeys((*KERNEL_NEEDLES, *NEEDLES)))
+    ways: dict[str, Callable[[], Iterable[object]]] = {}
+    for module in ("aho", "search"):
+        with suppress(ImportError):
+            needles = import_module(f"oomkit.klog.lines.{module}").Needles(words)
+            ways[module] = partial(needles.find, data, 0, len(data))
+    with suppress(ImportError):
+        searcher = import_module("oomkit.klog.lines._needles").Searcher(words)
+        for width, name in enumerate(("C, byte by byte", "C, 16 bytes", "C, 32 bytes")):
+            ways[name] = partial(searcher.find, data, 0, len(data), width)
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, find in ways.items():
+            taken[name].append(timed(partial(_found, find)))
+    for name, seconds in taken.items():
+        print(f"  {name:16} {statistics.median(seconds) / len(data) * 1e9:7.3f} s a gigabyte")
+
+
+def _found(find: Callable[[], Iterable[object]]) -> int:
+    return sum(1 for _ in find())
+
+
 def load_oomanalyser(checkout: Path) -> types.ModuleType:
     """Run its Python under CPython: the browser's objects are empty stand-ins.
 
@@ -329,10 +363,14 @@ def main() -> None:
         "--build", action="append", default=[], type=named_folder, metavar="NAME=FOLDER",
         help="another build of the package, whose whole command takes turns with this",
     )  # fmt: skip
+    parser.add_argument("--search", action="store_true", help="only the searchers of words")
     parser.add_argument("--oomanalyser", type=Path, help="a checkout of OOMAnalyser")
     arguments = parser.parse_args()
     if arguments.first:
         run_first()
+    if arguments.search:
+        search_in_memory(arguments.runs)
+        return
     if not arguments.whole:
         small_logs(arguments.runs + 2)
     beside_grep(

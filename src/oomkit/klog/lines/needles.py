@@ -1,9 +1,9 @@
 """Look for many words at once in the bytes of a log, by the fastest that is here.
 
 That is C of our own in a compiled wheel (:mod:`oomkit.klog.lines.compiled`), if the processor looks
-at many bytes at once; else ahocorasick-rs (:mod:`oomkit.klog.lines.aho`), which takes twice as
-long or more; else the standard library (:mod:`oomkit.klog.lines.search`), a hundredth as fast. What
-they find is the same.
+at many bytes at once; else ahocorasick-rs (:mod:`oomkit.klog.lines.aho`), which takes up to half as
+long again; else the standard library (:mod:`oomkit.klog.lines.search`), two hundred times slower.
+What they find is the same.
 """
 
 from typing import TYPE_CHECKING
